@@ -1,0 +1,1 @@
+"""A live configuration layer on etcd: keys, transactions, watches, informers."""
