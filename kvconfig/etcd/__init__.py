@@ -1,0 +1,5 @@
+"""etcd, through messages of our own: the only place, with the API of flowsvc, that knows gRPC."""
+
+from kvconfig.etcd.store import EtcdStore, connect
+
+__all__ = ["EtcdStore", "connect"]

@@ -1,0 +1,220 @@
+"""The store port on etcd's gRPC API."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, TypeVar
+
+import grpc.aio
+import tenacity
+from google.protobuf.message import Message
+
+from kvconfig.errors import (
+    LeaseNotFound,
+    OutcomeUnknown,
+    RequestRefused,
+    ResponseTooLarge,
+    Unavailable,
+)
+from kvconfig.etcd import rpc_pb2 as pb
+from kvconfig.etcd.endpoints import Endpoints
+from kvconfig.etcd.messages import commit_of, key_value, range_request, txn_request
+from kvconfig.etcd.status import Call, from_status
+from kvconfig.etcd.watch import Requests, WatchHub
+from kvconfig.keys import Range
+from kvconfig.model import KeyValue, LeaseId, Page, Revision, WatchBatch
+from kvconfig.txn import Commit, Put, Read, Txn, may_write
+
+__all__ = ["EtcdStore", "connect"]
+
+Response = TypeVar("Response", bound=Message)
+
+PAGE_SIZE = 5_000
+"""Keys a page. Small pages cost: etcd counts the rest of the range again for each (measured)."""
+
+_RETRY = tenacity.AsyncRetrying(
+    retry=tenacity.retry_if_exception_type(Unavailable),
+    stop=tenacity.stop_after_attempt(5),
+    wait=tenacity.wait_random_exponential(multiplier=0.05, max=1.0),
+    reraise=True,
+)
+"""How a call that changed nothing is tried again, over all endpoints."""
+
+_METADATA = (("hasleader", "true"),)
+"""etcd then ends a watch on a member that has lost its leader, instead of falling silent."""
+
+
+@asynccontextmanager
+async def connect(
+    endpoints: Sequence[str],
+    *,
+    timeout_s: float = 5.0,
+    page_size: int = PAGE_SIZE,
+    silence_s: float = 15.0,
+) -> AsyncIterator[EtcdStore]:
+    """A store on the etcd cluster at ``endpoints`` (``host:port``), closed on leaving.
+
+    ``timeout_s`` bounds each attempt of a call, ``silence_s`` how long a watch may hear nothing.
+    No connection is made before the first call.
+    """
+    store = EtcdStore(endpoints, timeout_s=timeout_s, page_size=page_size, silence_s=silence_s)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+class EtcdStore:
+    """:class:`kvconfig.store.Store` on etcd; see there for what it promises.
+
+    A call that changed nothing (a read, or a write that provably was not proposed) is tried again
+    on the next endpoint, a bounded number of times. ``calls`` counts requests by etcd's method
+    name, tries included.
+    """
+
+    def __init__(
+        self, endpoints: Sequence[str], *, timeout_s: float, page_size: int, silence_s: float
+    ) -> None:
+        self.calls: Counter[str] = Counter()
+        self._endpoints = Endpoints(endpoints)
+        self._timeout_s = timeout_s
+        self._page_size = page_size
+        self._hub = WatchHub(self._open_watch, self._endpoints.failed, silence_s=silence_s)
+        self._closed = asyncio.Event()
+
+    async def read(self, key: bytes, *, revision: Revision = Revision(0)) -> KeyValue | None:
+        response = await self._range(Read(key, revision=revision))
+        return key_value(response.kvs[0]) if response.kvs else None
+
+    async def list(
+        self, range_: Range, *, revision: Revision = Revision(0), keys_only: bool = False
+    ) -> AsyncIterator[Page]:
+        limit = self._page_size
+        start: bytes | None = range_.start
+        while start is not None:
+            read = Read(start, range_.end, limit, keys_only, revision)
+            try:
+                response = await self._range(read)
+            except ResponseTooLarge:
+                if limit == 1:
+                    raise
+                limit = max(1, limit // 2)
+                continue
+            revision = revision or Revision(response.header.revision)
+            yield Page(tuple(map(key_value, response.kvs)), revision)
+            start = response.kvs[-1].key + b"\0" if response.more else None
+
+    async def commit(self, txn: Txn) -> Commit:
+        keys = (op.key for op in (*txn.then, *txn.otherwise) if not isinstance(op, Txn))
+        lease = next((op.lease for op in txn.then if isinstance(op, Put)), LeaseId(0))
+        call = Call(writes=may_write(txn), transaction=True, key=next(keys, b""), lease=lease)
+        response = await self._unary("KV/Txn", txn_request(txn), pb.TxnResponse, call)
+        return commit_of(response)
+
+    def watch(
+        self, range_: Range, *, start: Revision
+    ) -> AbstractAsyncContextManager[AsyncIterator[WatchBatch]]:
+        return self._hub.watch(range_, start)
+
+    async def grant(self, ttl_s: int) -> LeaseId:
+        # A grant whose answer is lost leaves a lease that ends by itself: trying again is safe.
+        request = pb.LeaseGrantRequest(TTL=ttl_s)
+        response = await self._unary("Lease/LeaseGrant", request, pb.LeaseGrantResponse, Call())
+        return LeaseId(response.ID)
+
+    async def keep_alive(self, lease: LeaseId) -> int:
+        async def renew(channel: grpc.aio.Channel) -> pb.LeaseKeepAliveResponse:
+            stream = channel.stream_stream(
+                "/etcdserverpb.Lease/LeaseKeepAlive",
+                request_serializer=pb.LeaseKeepAliveRequest.SerializeToString,
+                response_deserializer=pb.LeaseKeepAliveResponse.FromString,
+            )(iter([pb.LeaseKeepAliveRequest(ID=lease)]), timeout=self._timeout_s)
+            async for response in stream:
+                return response
+            raise Unavailable("the keep-alive stream ended", endpoints=self._endpoints.names)
+
+        answer = await self._try("Lease/LeaseKeepAlive", renew, Call(lease=lease))
+        if answer.TTL <= 0:
+            raise LeaseNotFound(lease)
+        return answer.TTL
+
+    async def revoke(self, lease: LeaseId) -> None:
+        request = pb.LeaseRevokeRequest(ID=lease)
+        call = Call(writes=True, lease=lease)
+        await self._unary("Lease/LeaseRevoke", request, pb.LeaseRevokeResponse, call)
+
+    async def close(self) -> None:
+        self._closed.set()
+        await self._hub.close()
+        await self._endpoints.close()
+
+    # -- inside ------------------------------------------------------------------------------
+
+    async def _range(self, read: Read) -> pb.RangeResponse:
+        call = Call(key=read.key)
+        return await self._unary("KV/Range", range_request(read), pb.RangeResponse, call)
+
+    async def _unary(
+        self, method: str, request: Message, response: type[Response], call: Call
+    ) -> Response:
+        async def ask(channel: grpc.aio.Channel) -> Response:
+            stub = channel.unary_unary(
+                f"/etcdserverpb.{method}",
+                request_serializer=type(request).SerializeToString,
+                response_deserializer=response.FromString,
+            )
+            return await stub(request, timeout=self._timeout_s)
+
+        return await self._try(method, ask, call)
+
+    async def _try(
+        self,
+        method: str,
+        ask: Callable[[grpc.aio.Channel], Awaitable[Response]],
+        call: Call,
+    ) -> Response:
+        """Ask; again, on the next endpoint, only where it is certain that nothing was written."""
+        try:
+            return await self._once(method, ask, call)
+        except Unavailable:
+            return await _RETRY(self._once, method, ask, call)
+
+    async def _once(
+        self,
+        method: str,
+        ask: Callable[[grpc.aio.Channel], Awaitable[Response]],
+        call: Call,
+    ) -> Response:
+        if self._closed.is_set():
+            raise RequestRefused("this store is closed")
+        endpoint = self._endpoints.name
+        self.calls[method] += 1
+        try:
+            return await ask(self._endpoints.channel)
+        except grpc.aio.AioRpcError as error:
+            problem = from_status(error, call, endpoint)
+            if isinstance(problem, Unavailable | OutcomeUnknown):
+                self._endpoints.failed(endpoint)
+            raise problem from error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._closed.is_set() and not (
+                task and task.cancelling()
+            ):  # closing cancels the calls
+                reason = "the store was closed"
+                raise (OutcomeUnknown if call.writes else RequestRefused)(reason) from None
+            raise
+
+    def _open_watch(self) -> tuple[Callable[[Requests], Any], str]:
+        if self._closed.is_set():
+            raise RequestRefused("this store is closed")
+        self.calls["Watch/Watch"] += 1
+        multi = self._endpoints.channel.stream_stream(
+            "/etcdserverpb.Watch/Watch",
+            request_serializer=pb.WatchRequest.SerializeToString,
+            response_deserializer=pb.WatchResponse.FromString,
+        )
+        return (lambda requests: multi(requests, metadata=_METADATA)), self._endpoints.name
