@@ -1,0 +1,165 @@
+"""What every test may ask for: a real etcd, a key root of its own, the shared data.
+
+Absent things: a test that needs them is skipped and says why, unless ``REQUIRE_ETCD=<version>`` or
+``REQUIRE_SHARED=1`` is set (``.ci/run`` sets both): then it fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from kvconfig.devserver import (
+    ContainerServer,
+    DevServerError,
+    EtcdBinary,
+    EtcdUnavailable,
+    LocalServer,
+    dev_server,
+    find_etcd,
+    find_etcdctl,
+    server_kind,
+)
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+# Pending tasks get this long to end once a test is over: closed transports end in the loop's next
+# rounds. It is spent only where something is pending.
+_LEAK_GRACE_S = 0.2
+
+
+def pytest_report_header() -> list[str]:
+    """The etcd that this run is about to use."""
+    if server_kind() == "container":
+        return [f"etcd: image {ContainerServer().image} (ETCD=container)"]
+    try:
+        return [f"etcd: {find_etcd()}"]
+    except DevServerError as error:
+        return [f"etcd: {error}"]
+
+
+def _run_apart(coroutine: Coroutine[object, object, None]) -> None:
+    """To its end, under a loop and in a thread of its own: tests' loops see nothing of it."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        pool.submit(asyncio.run, coroutine).result()
+
+
+def _absent(reason: str, *, required: bool) -> None:
+    if required:
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def etcd_server() -> Iterator[LocalServer]:
+    """One etcd for the whole session. Shared: keep below ``root``, and don't stop it."""
+    server = dev_server()
+    try:
+        _run_apart(server.start())
+    except EtcdUnavailable as error:
+        _absent(str(error), required=bool(os.environ.get("REQUIRE_ETCD")))
+    yield server
+    _run_apart(server.close())
+
+
+@pytest.fixture(scope="session")
+def etcd_endpoint(etcd_server: LocalServer) -> str:
+    """``host:port`` of the session's etcd."""
+    return etcd_server.endpoint
+
+
+@pytest.fixture(scope="session")
+def etcd_binary() -> EtcdBinary:
+    """The etcd for tests that start, stop and kill one of their own."""
+    try:
+        return find_etcd()
+    except EtcdUnavailable as error:
+        _absent(str(error), required=bool(os.environ.get("REQUIRE_ETCD")))
+        raise
+
+
+@pytest.fixture
+def root() -> str:
+    """A root of its own for each test (DESIGN §3), so that tests share one etcd and never meet."""
+    return f"@t-{secrets.token_hex(6)}"
+
+
+@pytest.fixture(scope="session")
+def etcdctl_path() -> Path:
+    """The etcdctl that belongs to the etcd under test, or any other there is."""
+    try:
+        beside = find_etcd()
+    except EtcdUnavailable:
+        beside = None
+    try:
+        return find_etcdctl(beside=beside)
+    except EtcdUnavailable as error:
+        _absent(str(error), required=bool(os.environ.get("REQUIRE_ETCD")))
+        raise
+
+
+@pytest.fixture
+def etcdctl(etcdctl_path: Path) -> Callable[..., Awaitable[str]]:
+    """``await etcdctl(endpoint, "get", "--prefix", "/x/")``: its standard output.
+
+    Raises AssertionError, with what it said, when it fails.
+    """
+
+    async def run(endpoint: str, *args: str, stdin: bytes = b"") -> str:
+        process = await asyncio.create_subprocess_exec(
+            etcdctl_path,
+            f"--endpoints={endpoint}",
+            *args,
+            env={k: v for k, v in os.environ.items() if not k.startswith("ETCDCTL_")},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await asyncio.wait_for(process.communicate(stdin), 30)
+        assert process.returncode == 0, f"etcdctl {args}: {err.decode(errors='replace')}"
+        return out.decode()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The data shared with other projects: ``$SHARED_DATA``, or ``../shared/data`` beside us."""
+    named = os.environ.get("SHARED_DATA")
+    path = Path(named) if named else REPOSITORY.parent / "shared" / "data"
+    if not path.is_dir():
+        required = os.environ.get("REQUIRE_SHARED") == "1"
+        _absent(f"no shared data at {path} (SHARED_DATA names another place)", required=required)
+    return path
+
+
+@pytest.fixture
+async def _no_task_left() -> AsyncIterator[None]:
+    before = asyncio.all_tasks()
+    yield
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    if left:
+        _, left = await asyncio.wait(left, timeout=_LEAK_GRACE_S)
+    for task in left:
+        task.cancel()
+    if left:
+        names = "\n".join(sorted(f"  {task.get_name()}: {task.get_coro()}" for task in left))
+        pytest.fail(f"tasks without an owner were left running:\n{names}", pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def _every_task_has_an_owner(request: pytest.FixtureRequest) -> None:
+    """An async test that leaves a task behind fails.
+
+    Set up before every other fixture of the test, so it looks when all of them are gone. It is
+    synchronous, with the check behind it, so that tests without a loop don't get one.
+    """
+    if inspect.iscoroutinefunction(getattr(request, "function", None)):
+        request.getfixturevalue("_no_task_left")
