@@ -1,0 +1,277 @@
+"""List and watch → a cache of one range that is never guessed at.
+
+Promises, after :meth:`Informer.synced`:
+
+* ``items`` is exactly the range as it stood at ``revision``.
+* While a watch lives, changes come as one :class:`Batch` per revision: all of a transaction
+  together, in order, each once.
+* Any end of the watch (error, cancel, compaction, silence, a revision that went back) leads to a
+  full list and one ``resync`` batch: the *difference* to what was known, deletes included. Items
+  whose value did not change are not in it, though their ``mod_revision`` is refreshed. It is always
+  a list: after a snapshot restore a resumed watch is wrong, and nothing shows it.
+* An error never empties the cache; it grows old, and ``last_progress_age_s`` says how old.
+* A value that does not decode is an item with an ``error``; it disturbs no other.
+
+Not promised: that every revision is seen (a resync stands for those between), that ``revision``
+moves while nothing in the range changes, or that a handler runs before the writer has its answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from types import MappingProxyType, TracebackType
+from typing import Generic, Self, TypeVar
+
+import msgspec
+
+from kvconfig.backoff import Backoff
+from kvconfig.errors import (
+    AuthenticationFailed,
+    InvalidValue,
+    KvError,
+    PermissionDenied,
+    StoreError,
+    WatchEnded,
+)
+from kvconfig.keys import Range
+from kvconfig.model import KeyValue, Revision, WatchBatch
+from kvconfig.store import Store
+
+__all__ = ["Batch", "Change", "Informer", "Item", "Stats"]
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+
+class Item(msgspec.Struct, Generic[T], frozen=True):
+    """One key: what it decodes to, or why it does not (then ``value`` is ``None``)."""
+
+    kv: KeyValue
+    value: T | None
+    error: KvError | None = None
+
+    @property
+    def key(self) -> bytes:
+        """The key in the store."""
+        return self.kv.key
+
+    @property
+    def mod_revision(self) -> Revision:
+        """The revision of the last put."""
+        return self.kv.mod_revision
+
+
+class Change(msgspec.Struct, Generic[T], frozen=True):
+    """One key before and after; ``old`` is ``None`` for a new one, ``new`` for a deleted one."""
+
+    key: bytes
+    old: Item[T] | None
+    new: Item[T] | None
+
+
+class Batch(msgspec.Struct, Generic[T], frozen=True):
+    """The changes of one revision, or (``resync``) the difference that a list found."""
+
+    revision: Revision
+    changes: tuple[Change[T], ...]
+    resync: bool
+
+
+class Stats(msgspec.Struct):
+    """Counters since the start: for metrics and for tests that count."""
+
+    lists: int = 0
+    batches: int = 0
+    events: int = 0
+    watch_ends: int = 0
+    handler_errors: int = 0
+
+
+class Informer(Generic[T]):
+    """The cache of one range. Use it as an async context manager; see the module's promises.
+
+    ``decode`` turns a :class:`KeyValue` into ``T`` and raises :class:`KvError` where it cannot.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        range_: Range,
+        decode: Callable[[KeyValue], T],
+        *,
+        name: str = "",
+        clock: Callable[[], float] = time.monotonic,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self.range = range_
+        self.name = name or str(range_)
+        self.revision = Revision(0)
+        self.stats = Stats()
+        self._store = store
+        self._decode = decode
+        self._clock = clock
+        self._backoff = backoff or Backoff()
+        self._cache: dict[bytes, Item[T]] = {}
+        self._handlers: list[Callable[[Batch[T]], None]] = []
+        self._moved = asyncio.Event()
+        self._last_progress = clock()
+        self._failure: Exception | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    # -- what users see ----------------------------------------------------------------------
+
+    @property
+    def items(self) -> Mapping[bytes, Item[T]]:
+        """A read-only live view of the cache, by key."""
+        return MappingProxyType(self._cache)
+
+    @property
+    def last_progress_age_s(self) -> float:
+        """Seconds since the store last gave a sign of life for this range."""
+        return self._clock() - self._last_progress
+
+    def subscribe(self, handler: Callable[[Batch[T]], None]) -> None:
+        """Call ``handler`` with every batch, in the event loop; it must not block.
+
+        What is cached already comes at once, as a ``resync`` batch. A handler that raises is
+        logged and stays subscribed.
+        """
+        self._handlers.append(handler)
+        if self.revision:
+            changes = tuple(Change(key, None, item) for key, item in self._cache.items())
+            self._call(handler, Batch(self.revision, changes, resync=True))
+
+    async def synced(self) -> None:
+        """Return once the first list is there.
+
+        Raises ``PermissionDenied`` or ``AuthenticationFailed``, which no waiting cures.
+        """
+        await self.until(lambda _: True)
+
+    async def until(self, predicate: Callable[[Mapping[bytes, Item[T]]], bool]) -> None:
+        """Return once the cache is synced and ``predicate(items)`` holds."""
+        while not (self.revision and predicate(self.items)):
+            if self._failure is not None:
+                raise self._failure
+            self._moved.clear()
+            await self._moved.wait()
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run(), name=f"informer {self.name}")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        if not self._task.cancelled():
+            self._task.result()
+
+    # -- the loop ----------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._list_and_watch()
+            except (PermissionDenied, AuthenticationFailed) as error:
+                logger.warning(
+                    "informer ended", extra={"informer": self.name, "reason": str(error)}
+                )
+                self._failure = error
+                self._moved.set()
+                return
+            except StoreError as error:
+                self.stats.watch_ends += 1
+                delay_s = self._backoff.next_s()
+                logger.warning(
+                    "informer lists again",
+                    extra={"informer": self.name, "reason": str(error), "delay_s": delay_s},
+                )
+                await asyncio.sleep(delay_s)
+            except Exception as error:  # a defect of ours: tell those who wait, then say so
+                self._failure = error
+                self._moved.set()
+                raise
+
+    async def _list_and_watch(self) -> None:
+        listed = await self._list()
+        async with self._store.watch(self.range, start=Revision(listed + 1)) as batches:
+            self._backoff.reset()
+            async for batch in batches:
+                self._apply(batch)
+
+    async def _list(self) -> Revision:
+        """Read the whole range and hand out the difference to what was cached."""
+        fresh: dict[bytes, Item[T]] = {}
+        revision = Revision(0)
+        async for page in self._store.list(self.range):
+            revision = page.revision
+            for kv in page.items:
+                fresh[kv.key] = self._item(kv)
+        self.stats.lists += 1
+        changes = tuple(_difference(self._cache, fresh))
+        self._cache.clear()
+        self._cache.update(fresh)
+        self._publish(Batch(revision, changes, resync=True))
+        return revision
+
+    def _apply(self, batch: WatchBatch) -> None:
+        self._last_progress = self._clock()
+        if batch.events and batch.revision <= self.revision:
+            raise WatchEnded(f"revision {batch.revision} came after {self.revision}")
+        if not batch.events:
+            self.revision = max(self.revision, batch.revision)
+            self._moved.set()
+            return
+        changes: list[Change[T]] = []
+        for event in batch.events:
+            new = self._item(event.kv) if event.kv is not None else None
+            old = self._cache.pop(event.key, None)
+            if new is not None:
+                self._cache[event.key] = new
+            if old is not None or new is not None:
+                changes.append(Change(event.key, old, new))
+        self.stats.batches += 1
+        self.stats.events += len(changes)
+        self._publish(Batch(batch.revision, tuple(changes), resync=False))
+
+    def _item(self, kv: KeyValue) -> Item[T]:
+        try:
+            return Item(kv, self._decode(kv))
+        except KvError as error:
+            return Item(kv, None, error)
+        except Exception as error:  # a decoder that fails must not cost the other items
+            logger.exception("decoder failed", extra={"informer": self.name})
+            return Item(kv, None, InvalidValue(f"decoder failed: {error!r}", key=kv.key))
+
+    def _publish(self, batch: Batch[T]) -> None:
+        self.revision = batch.revision
+        self._last_progress = self._clock()
+        self._moved.set()
+        for handler in tuple(self._handlers):
+            self._call(handler, batch)
+
+    def _call(self, handler: Callable[[Batch[T]], None], batch: Batch[T]) -> None:
+        try:
+            handler(batch)
+        except Exception:
+            self.stats.handler_errors += 1
+            logger.exception("handler failed", extra={"informer": self.name})
+
+
+def _difference(old: Mapping[bytes, Item[T]], new: Mapping[bytes, Item[T]]) -> list[Change[T]]:
+    gone = [Change(key, item, None) for key, item in old.items() if key not in new]
+    changed = [
+        Change(key, old.get(key), item)
+        for key, item in new.items()
+        if key not in old or old[key].kv.value != item.kv.value
+    ]
+    return gone + changed
