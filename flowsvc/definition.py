@@ -1,0 +1,167 @@
+"""What reading any definition (a blueprint, a parameter type) takes: bounds, paths, findings.
+
+A definition comes from an operator's file, or from etcd, where anybody may have written it. It is
+never trusted, and all that is wrong with it is told at once, each finding with its JSON path.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from flowsvc.errors import Finding
+from kvconfig.codec import encode, parse_json
+from kvconfig.errors import InvalidName, InvalidValue, show_key
+from kvconfig.keys import check_name
+
+__all__ = [
+    "MAX_DEFINITION_BYTES",
+    "MAX_DEPTH",
+    "MAX_FINDINGS",
+    "Findings",
+    "child",
+    "kind_of",
+    "load",
+]
+
+MAX_DEFINITION_BYTES = 512 * 1024
+"""A definition is put twice in one transaction, as the value and in its history; etcd takes
+1.5 MiB for both. The largest real one has 22 KB."""
+
+MAX_DEPTH = 32
+"""Real ones have a depth of five; much more is an attack on whatever recurses over it."""
+
+MAX_FINDINGS = 1000
+"""As many errors and as many warnings are told, and that there are more: nobody reads further."""
+
+_MAX_SHOWN = 128
+
+
+class Findings:
+    """Collects what is wrong, in order, without repeating itself."""
+
+    def __init__(self) -> None:
+        self._errors: dict[Finding, None] = {}
+        self._warnings: dict[Finding, None] = {}
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether the definition is unusable."""
+        return bool(self._errors)
+
+    def error(self, path: str, message: str) -> None:
+        """Something that makes the definition unusable."""
+        self.add(Finding(path, message))
+
+    def warning(self, path: str, message: str) -> None:
+        """Something that is accepted, and likely a mistake."""
+        self.add(Finding(path, message, "warning"))
+
+    def add(self, finding: Finding) -> None:
+        """Take over a finding made elsewhere."""
+        found = self._errors if finding.severity == "error" else self._warnings
+        if len(found) < MAX_FINDINGS:
+            found[finding] = None
+        elif finding not in found:
+            found[Finding("$", f"has more than {MAX_FINDINGS} findings", finding.severity)] = None
+
+    def all(self) -> tuple[Finding, ...]:
+        """Everything found, errors first."""
+        return (*self._errors, *self._warnings)
+
+
+def child(path: str, name: str) -> str:
+    """The path of a field: readable, whatever the name holds."""
+    shown = name if name.isprintable() else show_key(name.encode("utf-8", "backslashreplace"))
+    if len(shown) > _MAX_SHOWN:
+        shown = shown[: _MAX_SHOWN - 3] + "..."
+    return f"{path}.{shown}" if shown else f'{path}.""'
+
+
+def kind_of(value: object) -> str:
+    """What a JSON value is, in words, for messages: never the value itself."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, int | float):
+        return "a number"
+    if isinstance(value, str):
+        return "a string"
+    if isinstance(value, list | tuple):
+        return "a list"
+    return "an object" if isinstance(value, Mapping) else f"a {type(value).__name__}"
+
+
+def load(
+    kind: str, name: str, definition: Mapping[str, Any] | bytes, findings: Findings
+) -> dict[str, Any] | None:
+    """The definition as plain JSON values, or ``None`` if that is impossible.
+
+    Checks its name (``kind`` says what it names), that it is JSON text (or can be), one object,
+    within the bounds, and that no name in the text stands twice in one object: the first of the
+    two would be lost without a word.
+    """
+    try:
+        check_name(name, kind)
+        value = _plain(definition)
+    except InvalidName as error:
+        findings.error("$", str(error))
+        return None
+    except InvalidValue as error:
+        findings.error(error.path, error.reason)
+        return None
+    if isinstance(definition, bytes):
+        for twice in _names_given_twice(definition):
+            shown = child("", twice)[1:]
+            findings.error("$", f"the name {shown} stands twice in one object; one would be lost")
+    return value
+
+
+def _plain(definition: Mapping[str, Any] | bytes) -> dict[str, Any]:
+    """Only what JSON can hold, within the bounds. Raises :class:`InvalidValue`."""
+    if isinstance(definition, bytes):
+        value = _parse_bounded(definition)
+    else:  # the depth comes first: what encodes it recurses
+        value = _parse_bounded(encode(dict(_shallow(definition))))
+    if not isinstance(value, dict):
+        raise InvalidValue(f"must be a JSON object, is {kind_of(value)}")
+    return value
+
+
+def _parse_bounded(data: bytes) -> Any:
+    if len(data) > MAX_DEFINITION_BYTES:
+        raise InvalidValue(f"has {len(data)} bytes, at most {MAX_DEFINITION_BYTES} are taken")
+    return _shallow(parse_json(data))
+
+
+def _shallow(value: Any) -> Any:
+    """``value`` itself, unless it is nested too deep."""
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        inner: list[Any] = []
+        for node in level:
+            if isinstance(node, Mapping):
+                inner.extend(node.values())
+            elif isinstance(node, list | tuple):
+                inner.extend(node)
+        if not inner:
+            return value
+        level = inner
+    raise InvalidValue(f"is nested deeper than {MAX_DEPTH} levels")
+
+
+def _names_given_twice(data: bytes) -> list[str]:
+    """The standard library's parser shows all pairs of an object; msgspec keeps the last one."""
+    twice: dict[str, None] = {}
+
+    def look(pairs: list[tuple[str, object]]) -> None:
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                twice[name] = None
+            seen.add(name)
+
+    json.loads(data.decode(), object_pairs_hook=look, parse_int=str, parse_float=str)
+    return list(twice)

@@ -1,0 +1,156 @@
+"""Carry out one operation: plan, commit, and plan again from what stood in the way.
+
+What may be given as an answer, and when:
+
+* *done*, once the transaction, or a proof that shows its history entry, says so;
+* a *refusal*, only when the plan that raised it rests on reads alone, none of them from a cache;
+  and after a reply was lost only behind a *fence*: the operation's history key is taken first, so
+  that the lost request cannot be committed any more;
+* *unknown* (:class:`kvconfig.errors.OutcomeUnknown`), when the store does not answer at all. The
+  same request with the same ``op`` finds out later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import msgspec
+import tenacity
+
+from flowsvc.errors import Finding, FlowServiceError, TooMuchContention
+from flowsvc.model import Done
+from flowsvc.plan import ABANDONED, Operation, Plan, Repeated
+from flowsvc.view import Proof, View
+from kvconfig.errors import OutcomeUnknown, StoreError, TransactionAborted
+from kvconfig.model import Revision
+from kvconfig.records import decode_history
+from kvconfig.store import Store
+from kvconfig.txn import MAX_OPERATIONS, Commit, Put, Read, ReadResult, Txn, absent
+from kvconfig.txn import Operation as TxnOperation
+
+__all__ = ["Planner", "perform"]
+
+ATTEMPTS = 16
+"""Plans made for one operation before it gives way to others."""
+
+Planner: TypeAlias = Callable[[View], Plan | Repeated]
+
+
+async def perform(
+    store: Store,
+    operation: Operation,
+    history_key: bytes,
+    view_of: Callable[[Proof], View],
+    planner: Planner,
+    *,
+    what: str,
+) -> Done:
+    """Carry out what ``planner`` plans, in one transaction.
+
+    ``view_of`` makes a view from a proof (and the caches behind it). ``what`` names the operation
+    in errors. Raises what the planner raises, ``TooMuchContention``, or a ``StoreError``.
+    """
+    sender = _Sender(store, operation, history_key)
+    proof: Proof = {}
+    for _ in range(ATTEMPTS):
+        view = view_of(proof)
+        try:
+            plan = planner(view)
+        except FlowServiceError as refusal:
+            if view.proven:
+                return await sender.settle(refusal)
+            proof = await sender.read(view.asked)
+            continue
+        if isinstance(plan, Repeated):
+            return sender.done(plan.revision)
+        commit = await sender.send(plan.txn)
+        if commit is not None and commit.succeeded:
+            return sender.done(commit.revision, plan.findings)
+        if commit is not None and commit.results:
+            proof = _proof(plan.txn.otherwise, commit)
+        else:
+            proof = await sender.read(view.asked)
+    return await sender.settle(TooMuchContention(what, attempts=ATTEMPTS))
+
+
+class _Sender:
+    """Sends transactions for one operation; counts, and remembers whether a reply was lost."""
+
+    def __init__(self, store: Store, operation: Operation, history_key: bytes) -> None:
+        self._store = store
+        self._operation = operation
+        self._history_key = history_key
+        self._round_trips = 0
+        self._lost_a_reply = False
+
+    def done(self, revision: Revision, findings: tuple[Finding, ...] = ()) -> Done:
+        """The answer."""
+        op, round_trips = self._operation.op, self._round_trips
+        return Done(op=op, revision=revision, round_trips=round_trips, findings=findings)
+
+    async def send(self, txn: Txn) -> Commit | None:
+        """Commit; ``None`` where a nested guard ended it. Safe to repeat: see the plan's guards."""
+        try:
+            return await _SEND_AGAIN(self._once, txn)
+        except TransactionAborted:
+            return None
+
+    async def read(self, reads: tuple[Read, ...]) -> Proof:
+        """The answers to ``reads``, all as of one revision."""
+        proof: dict[Read, ReadResult] = {}
+        revision = Revision(0)
+        for start in range(0, len(reads), MAX_OPERATIONS):
+            asked = reads[start : start + MAX_OPERATIONS]
+            then = tuple(msgspec.structs.replace(read, revision=revision) for read in asked)
+            commit = await self._once(Txn(then=then))
+            revision = revision or commit.revision
+            proof.update(_proof(asked, commit))
+        return proof
+
+    async def settle(self, refusal: FlowServiceError) -> Done:
+        """Raise ``refusal``; unless a request whose reply was lost has done it all the same.
+
+        Its history key is taken first, so that it cannot be committed later.
+        """
+        if self._lost_a_reply:
+            key, entry = self._history_key, self._operation.entry(ABANDONED, None)
+            fence = Txn((absent(key),), (Put(key, entry),), (Read(key),))
+            commit = await self.send(fence)
+            assert commit is not None, "a fence nests nothing"
+            if not commit.succeeded:
+                (found,) = _proof(fence.otherwise, commit)[Read(key)].items
+                if decode_history(found.value, key=key).action != ABANDONED:
+                    return self.done(found.mod_revision)
+        raise refusal
+
+    async def _once(self, txn: Txn) -> Commit:
+        """One round trip. Once a reply was lost, no failure can say any more that nothing was done."""
+        self._round_trips += 1
+        try:
+            return await self._store.commit(txn)
+        except TransactionAborted:
+            raise
+        except OutcomeUnknown:
+            self._lost_a_reply = True
+            raise
+        except StoreError as error:
+            if self._lost_a_reply:
+                raise OutcomeUnknown(str(error)) from error
+            raise
+
+
+_SEND_AGAIN = tenacity.AsyncRetrying(
+    retry=tenacity.retry_if_exception_type(OutcomeUnknown),
+    stop=tenacity.stop_after_attempt(4),
+    wait=tenacity.wait_random_exponential(multiplier=0.05, max=1.0),
+    reraise=True,
+)
+
+
+def _proof(ops: Sequence[TxnOperation], commit: Commit) -> dict[Read, ReadResult]:
+    return {
+        op: result
+        for op, result in zip(ops, commit.results, strict=True)
+        if isinstance(op, Read) and isinstance(result, ReadResult)
+    }
