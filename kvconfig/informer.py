@@ -1,4 +1,4 @@
-"""List and watch → a cache of one range that is never guessed at.
+"""Watch and list → a cache of one range that is never guessed at.
 
 Promises, after :meth:`Informer.synced`:
 
@@ -8,7 +8,8 @@ Promises, after :meth:`Informer.synced`:
 * Any end of the watch (error, cancel, compaction, silence, a revision that went back) leads to a
   full list and one ``resync`` batch: the *difference* to what was known, deletes included. Items
   whose value did not change are not in it, though their ``mod_revision`` is refreshed. It is always
-  a list: after a snapshot restore a resumed watch is wrong, and nothing shows it.
+  a list: after a snapshot restore a resumed watch is wrong, and nothing shows it. For the same
+  reason the watch is opened *before* the list: a server that is restored in between ends it.
 * An error never empties the cache; it grows old, and ``last_progress_age_s`` says how old.
 * A value that does not decode is an item with an ``error``; it disturbs no other.
 
@@ -83,6 +84,7 @@ class Batch(msgspec.Struct, Generic[T], frozen=True):
 class Stats(msgspec.Struct):
     """Counters since the start: for metrics and for tests that count."""
 
+    watches: int = 0
     lists: int = 0
     batches: int = 0
     events: int = 0
@@ -202,11 +204,13 @@ class Informer(Generic[T]):
                 raise
 
     async def _list_and_watch(self) -> None:
-        listed = await self._list()
-        async with self._store.watch(self.range, start=Revision(listed + 1)) as batches:
+        async with self._store.watch(self.range, start=Revision(0)) as batches:
+            self.stats.watches += 1
+            listed = await self._list()
             self._backoff.reset()
             async for batch in batches:
-                self._apply(batch)
+                if batch.revision > listed or not batch.events:
+                    self._apply(batch)
 
     async def _list(self) -> Revision:
         """Read the whole range and hand out the difference to what was cached."""

@@ -56,7 +56,7 @@ class Store(Protocol):
     ) -> AbstractAsyncContextManager[AsyncIterator[WatchBatch]]:
         """All changes of the range from ``start`` on, one batch per revision, in order, each once.
 
-        Entering returns when the server has confirmed the watch. Batches without events are signs
+        ``start`` 0 is now: changes later than any read that is made after entering. Entering returns when the server has confirmed the watch. Batches without events are signs
         of life. The iteration never ends by itself: it raises ``Compacted`` (with the revision to
         go on from), ``WatchEnded`` (stream lost, cancelled, no leader, consumer too slow) or
         ``PermissionDenied``. A watch says nothing of a store restored to an older state: after

@@ -21,8 +21,6 @@ from kvconfig.devserver.probe import free_ports, is_healthy, server_version
 if TYPE_CHECKING:
     from testcontainers.core.container import DockerContainer
 
-# The etcd project's own image.
-DEFAULT_IMAGE = "gcr.io/etcd-development/etcd:v3.5.30"
 _CLIENT_PORT = 2379
 _POLL_S = 0.05
 _TAIL_LINES = 15
@@ -46,12 +44,12 @@ class ContainerServer:
         start_timeout_s: float = 120.0,
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        """``image``: else ``$ETCD_IMAGE``, else the etcd project's own.
+        """``image``: else ``$ETCD_IMAGE``; one of the two is needed.
 
         ``start_timeout_s`` is for etcd to answer; the time to pull the image comes before.
         """
         self._environ = dict(os.environ if environ is None else environ)
-        self.image = image or self._environ.get("ETCD_IMAGE") or DEFAULT_IMAGE
+        self.image = image or self._environ.get("ETCD_IMAGE", "")
         self._durable, self._extra_args = durable, tuple(extra_args)
         self._start_timeout_s = start_timeout_s
         self._container: DockerContainer | None = None
@@ -133,6 +131,13 @@ class ContainerServer:
             )
 
     def _create(self) -> None:
+        if not self.image:
+            raise EtcdUnavailable(
+                needed="ETCD=container: an image of etcd",
+                found=None,
+                tried=["$ETCD_IMAGE"],
+                cure="name one in ETCD_IMAGE, such as the etcd project's own, or leave ETCD unset",
+            )
         try:
             from testcontainers.core.container import DockerContainer
         except ImportError as error:

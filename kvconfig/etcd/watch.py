@@ -27,8 +27,9 @@ from kvconfig.model import Revision, WatchBatch
 
 __all__ = ["WatchHub"]
 
-MAX_BACKLOG = 10_000
-"""Batches that wait for a consumer before its watch is ended as too slow."""
+MAX_BACKLOG = 100_000
+"""Batches that wait for a consumer before its watch is ended as too slow: some seconds of etcd at
+its fastest, so that a long list can be read meanwhile."""
 
 Requests = AsyncIterator[pb.WatchRequest]
 Opener = Callable[[Requests], Any]

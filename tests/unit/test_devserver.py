@@ -177,10 +177,16 @@ def test_dev_server_gives_the_kind_asked_for_and_starts_nothing():
     assert isinstance(dev_server({}), DevServer)
     container = dev_server({"ETCD": "container"})
     assert isinstance(container, ContainerServer)
-    assert container.image == kvconfig.devserver.container.DEFAULT_IMAGE
+    assert container.image == ""
     named = dev_server({"ETCD": "container", "ETCD_IMAGE": "my/etcd:3.6"})
     assert isinstance(named, ContainerServer)
     assert named.image == "my/etcd:3.6"
+
+
+async def test_a_container_without_an_image_says_so():
+    container = dev_server({"ETCD": "container"})
+    with pytest.raises(EtcdUnavailable, match="name one in ETCD_IMAGE"):
+        await container.start()
 
 
 WITHOUT_DOCKER = """
@@ -201,6 +207,7 @@ def test_a_container_without_docker_says_so_and_the_cure(tmp_path):
     In a process of its own, since docker's client leaves sockets to the collector.
     """
     env = {**os.environ, "ETCD": "container", "DOCKER_HOST": f"unix://{tmp_path}/no.sock"}
+    env["ETCD_IMAGE"] = "my/etcd:3.6"
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_DOCKER],
         env=env,
