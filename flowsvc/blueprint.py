@@ -22,7 +22,7 @@ topics stand directly in the entry, are errors: all they say would be lost.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -112,10 +112,18 @@ class Blueprint(msgspec.Struct, frozen=True, kw_only=True):
             for kind, topic in kinds.items():
                 yield child(child("$.interfaces", interface), kind), topic
 
-    def places_of(self, placeholder: str) -> list[str]:
-        """The paths at which ``{placeholder}`` stands."""
-        using = {text for text, made in self.templates.items() if placeholder in made.names}
-        return list(dict.fromkeys(path for path, text in self.places() if text in using))
+    def places_of(self, placeholders: Collection[str]) -> dict[str, list[str]]:
+        """For each placeholder the paths at which it stands, in one walk for all of them."""
+        found: dict[str, dict[str, None]] = {name: {} for name in placeholders}
+        using = {
+            text: names
+            for text, template in self.templates.items()
+            if (names := found.keys() & template.names)
+        }
+        for path, text in self.places():
+            for name in using.get(text, ()):
+                found[name][path] = None
+        return {name: list(paths) for name, paths in found.items()}
 
 
 def parse_blueprint(name: str, definition: Mapping[str, Any] | bytes) -> Blueprint:
@@ -301,10 +309,9 @@ class _Compiler:
 
     def _check_placeholders(self, blueprint: Blueprint) -> None:
         """Placeholders that nothing is known to fill; a flow may still give such a parameter."""
-        for name in blueprint.placeholders:
-            if name in RESERVED_WORDS or name in blueprint.parameters:
-                continue
-            first, *others = blueprint.places_of(name)
+        known = RESERVED_WORDS | blueprint.parameters.keys()
+        unknown = [name for name in blueprint.placeholders if name not in known]
+        for name, (first, *others) in blueprint.places_of(unknown).items():
             more = f" (and {len(others)} more places)" if others else ""
             message = f"{{{name}}}{more} is no declared parameter: each flow has to give it"
             self.findings.warning(first, message)

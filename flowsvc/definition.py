@@ -101,7 +101,7 @@ def load(
 
     Checks its name (``kind`` says what it names), that it is JSON text (or can be), one object,
     within the bounds, and that no name in the text stands twice in one object: the first of the
-    two would be lost without a word.
+    two would be lost without a word. What comes back is sorted by name, at every level.
     """
     try:
         check_name(name, kind)
@@ -120,34 +120,39 @@ def load(
 
 
 def _plain(definition: Mapping[str, Any] | bytes) -> dict[str, Any]:
-    """Only what JSON can hold, within the bounds. Raises :class:`InvalidValue`."""
+    """Only what JSON can hold, within the bounds, sorted. Raises :class:`InvalidValue`.
+
+    Sorted, so that nothing made of a definition depends on the order in which it was written: it
+    is another one once etcd has it.
+    """
     if isinstance(definition, bytes):
-        value = _parse_bounded(definition)
-    else:  # the depth comes first: what encodes it recurses
-        value = _parse_bounded(encode(dict(_shallow(definition))))
-    if not isinstance(value, dict):
-        raise InvalidValue(f"must be a JSON object, is {kind_of(value)}")
-    return value
+        _check_size(definition)
+        definition = parse_json(definition)
+    if not isinstance(definition, Mapping):
+        raise InvalidValue(f"must be a JSON object, is {kind_of(definition)}")
+    _check_depth(definition)  # before anything that recurses
+    canonical = encode(dict(definition))
+    _check_size(canonical)
+    plain: dict[str, Any] = parse_json(canonical)
+    return plain
 
 
-def _parse_bounded(data: bytes) -> Any:
+def _check_size(data: bytes) -> None:
     if len(data) > MAX_DEFINITION_BYTES:
         raise InvalidValue(f"has {len(data)} bytes, at most {MAX_DEFINITION_BYTES} are taken")
-    return _shallow(parse_json(data))
 
 
-def _shallow(value: Any) -> Any:
-    """``value`` itself, unless it is nested too deep."""
-    level: list[Any] = [value]
+def _check_depth(value: object) -> None:
+    level = [value]
     for _ in range(MAX_DEPTH):
-        inner: list[Any] = []
+        inner: list[object] = []
         for node in level:
             if isinstance(node, Mapping):
                 inner.extend(node.values())
             elif isinstance(node, list | tuple):
                 inner.extend(node)
         if not inner:
-            return value
+            return
         level = inner
     raise InvalidValue(f"is nested deeper than {MAX_DEPTH} levels")
 

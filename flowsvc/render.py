@@ -92,17 +92,18 @@ def _refuse(blueprint: Blueprint, *, ours: Findings, given: Findings) -> None:
 def _check_values(blueprint: Blueprint, values: Mapping[str, str]) -> None:
     """Every placeholder has a value, and the output is bounded: known before anything is made."""
     ours, given = Findings(), Findings()
-    sizes: dict[str, int] = {}
-    for name, count in blueprint.placeholders.items():
-        if name in values:
-            sizes[name] = count * len(values[name].encode())
-            continue
-        places = blueprint.places_of(name)
+    missing = [name for name in blueprint.placeholders if name not in values]
+    for name, places in blueprint.places_of(missing).items() if missing else ():
         if name in blueprint.parameters:
             message = f"has no value and no default, and is needed at {_listed(places)}"
             given.error(child("$.parameters", name), message)
-        for place in [] if name in blueprint.parameters else places:
+            continue
+        for place in places:
             ours.error(place, f"{{{name}}} is no declared parameter, and was not given either")
+    sizes = {
+        name: count * len(values.get(name, "").encode())
+        for name, count in blueprint.placeholders.items()
+    }
     total = blueprint.literal_bytes + sum(sizes.values())
     if total > MAX_RENDERED_BYTES:
         message = f"would render to {total} bytes, at most {MAX_RENDERED_BYTES} can be stored"
@@ -121,20 +122,25 @@ def _listed(places: list[str]) -> str:
 
 def _check_names(blueprint: Blueprint, texts: Mapping[str, str]) -> None:
     """Every variant has to be a name now that it is filled in; most blueprints use one or two."""
-    ours, given = Findings(), Findings()
     entries = (*blueprint.shared, *blueprint.own)
+    rules: dict[str, str] = {}
     for variant in {entry.variant for entry in entries}:
         try:
             check_name(texts[variant], "variant")
         except InvalidName as error:
-            names = blueprint.templates[variant].names
-            blamed = [name for name in names if name not in RESERVED_WORDS]
-            for path in [entry.path for entry in entries if entry.variant == variant]:
-                for name in blamed:
-                    message = f"makes no name of the variant at {path}: {error.rule}"
-                    given.error(child("$.parameters", name), message)
-                if not blamed:
-                    ours.error(path, f"its variant, filled in, is no name: {error.rule}")
+            rules[variant] = error.rule
+    ours, given = Findings(), Findings()
+    for entry in entries if rules else ():
+        rule = rules.get(entry.variant)
+        if rule is None:
+            continue
+        names = blueprint.templates[entry.variant].names
+        blamed = [name for name in names if name not in RESERVED_WORDS]
+        for name in blamed:
+            message = f"makes no name of the variant at {entry.path}: {rule}"
+            given.error(child("$.parameters", name), message)
+        if not blamed:
+            ours.error(entry.path, f"its variant, filled in, is no name: {rule}")
     _refuse(blueprint, ours=ours, given=given)
 
 

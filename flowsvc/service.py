@@ -46,6 +46,7 @@ class FlowService:
 
     Entering checks (or writes) the layout version and waits until the caches are synced. ``now``
     gives seconds since 1970 for the history; ``new_op`` the id of an operation that has none.
+    ``flows``, ``blueprints`` and ``parameter_types`` are the caches, to look at and to wait for.
     """
 
     def __init__(
@@ -61,11 +62,11 @@ class FlowService:
         self._now = now
         self._new_op = new_op
         self._holders = Holders()
-        self._blueprints = self._informer("flow-blueprint", _itself)
-        self._types = self._informer("parameter-type", _itself)
-        self._flows = self._informer("flow", self._decode_flow)
-        self._flows.subscribe(self._note_holders)
-        self._informers: tuple[Informer[Any], ...] = (self._flows, self._blueprints, self._types)
+        self.blueprints = self._informer("flow-blueprint", _itself)
+        self.parameter_types = self._informer("parameter-type", _itself)
+        self.flows = self._informer("flow", self._decode_flow)
+        self.flows.subscribe(self._note_holders)
+        self._informers: tuple[Informer[Any], ...] = (self.flows, self.blueprints, self.parameter_types)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:

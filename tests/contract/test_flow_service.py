@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -175,7 +176,10 @@ async def test_values_that_are_no_strings_do_not_crash_a_start(store: Store, ks:
 
 async def test_two_flows_cannot_own_one_literal_variant(store: Store, ks: Keyspace) -> None:
     """Weakness 13: the second start is refused, so no stop can take what another flow uses."""
-    blueprint = {"blueprint": {}, "flow": {"a:only": {"topics": {}, "parameters": {}}}}
+    blueprint: dict[str, Any] = {
+        "blueprint": {},
+        "flow": {"a:only": {"topics": {}, "parameters": {}}},
+    }
     async with a_service(store, ks, blueprint) as service:
         await service.start_flow(start("f1"))
         with pytest.raises(VariantTaken) as refused:
@@ -277,6 +281,28 @@ async def test_two_services_racing_to_start_one_flow(store: Store, ks: Keyspace)
         assert await state(store, ks) == {}
 
 
+async def test_flows_without_variants_of_their_own_race_too(store: Store, ks: Keyspace) -> None:
+    """Where a flow only shares, its record alone tells: one start wins, and one stop."""
+    shared: dict[str, Any] = {"a:{blueprint}": {"topics": {}, "parameters": {}}}
+    blueprint = {"flow": {}, "blueprint": shared}
+    async with a_service(store, ks, blueprint) as one, FlowService(store, ks) as other:
+        for _ in range(10):
+            await one.start_flow(start("holder"))
+            started = await asyncio.gather(
+                one.start_flow(start("f1")), other.start_flow(start("f1")), return_exceptions=True
+            )
+            assert [type(a) for a in started if isinstance(a, Exception)] == [AlreadyExists]
+            stopped = await asyncio.gather(
+                one.stop_flow(StopFlow(flow="f1")),
+                other.stop_flow(StopFlow(flow="f1")),
+                return_exceptions=True,
+            )
+            assert [type(a) for a in stopped if isinstance(a, Exception)] == [NotFound]
+            assert "active-flow/a/small" in await state(store, ks)
+            await other.stop_flow(StopFlow(flow="holder"))
+            assert await state(store, ks) == {}
+
+
 async def test_racing_starts_and_stops_keep_a_shared_variant_exactly(
     store: Store, ks: Keyspace
 ) -> None:
@@ -303,7 +329,9 @@ async def test_racing_starts_and_stops_keep_a_shared_variant_exactly(
 
 async def test_a_flow_of_a_thousand_variants_is_one_transaction(store: Store, ks: Keyspace) -> None:
     """More than 128 operations are nested; a conflict on the 999th variant leaves nothing."""
-    entries = {f"p{i:04}:{{id}}": {"topics": {}, "parameters": {}} for i in range(1000)}
+    entries: dict[str, Any] = {
+        f"p{i:04}:{{id}}": {"topics": {}, "parameters": {}} for i in range(1000)
+    }
     async with a_service(store, ks, {"blueprint": {}, "flow": entries}) as service:
         taken = ks.active_flow(VariantName("p0998", "f1"))
         await store.commit(Txn(then=(Put(taken, b"{}"),)))
@@ -322,7 +350,9 @@ async def test_a_flow_of_a_thousand_variants_is_one_transaction(store: Store, ks
 
 async def test_a_flow_too_large_for_one_transaction_is_refused(store: Store, ks: Keyspace) -> None:
     """It is never split in two: a clear error with count and limit, and nothing is left."""
-    entries = {f"p{i}:{{id}}": {"topics": {}, "parameters": {}} for i in range(4090)}
+    entries: dict[str, Any] = {
+        f"p{i}:{{id}}": {"topics": {}, "parameters": {}} for i in range(4090)
+    }
     async with a_service(store, ks, {"blueprint": {}, "flow": entries}) as service:
         with pytest.raises(FlowTooLarge) as refused:
             await service.start_flow(start("f1"))

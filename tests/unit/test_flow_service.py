@@ -1,0 +1,218 @@
+"""The flow service where replies are lost, requests come late, and caches are stale.
+
+On the store in memory, which does on cue what a network does when it likes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from flowsvc.errors import (
+    AlreadyExists,
+    NotFound,
+    RequestReused,
+    TooMuchContention,
+    VariantTaken,
+)
+from flowsvc.model import StopFlow
+from flowsvc.service import FlowService
+from kvconfig.errors import NoSpace, OutcomeUnknown, Unavailable
+from kvconfig.keyspace import Keyspace, VariantName
+from kvconfig.memory import MemoryStore
+from kvconfig.txn import Put, Txn
+from tests.flows import BLUEPRINT, a_service, as_json, start, state
+
+KS = Keyspace("@faults")
+
+
+async def test_start_and_stop_are_one_round_trip_each() -> None:
+    """With warm caches: one call to the store, nothing read before and nothing after."""
+    store = MemoryStore()
+    async with a_service(store, KS) as service:
+        await service.flows.until(lambda items: service.parameter_types.stats.events == 2)
+        await service.blueprints.until(lambda items: len(items) == 1)
+        store.calls.clear()
+        started = await service.start_flow(start("f1"))
+        await service.flows.until(lambda items: len(items) == 1)
+        stopped = await service.stop_flow(StopFlow(flow="f1"))
+        assert dict(store.calls) == {"commit": 2}
+        assert (started.round_trips, stopped.round_trips) == (1, 1)
+
+
+async def test_a_cold_cache_costs_one_more_and_is_never_believed() -> None:
+    """The flow of another service is not in our cache yet: it is found all the same."""
+    store = MemoryStore()
+    async with a_service(store, KS) as one, FlowService(store, KS) as other:
+        await one.start_flow(start("f1"))
+        other.flows._cache.clear()
+        done = await other.stop_flow(StopFlow(flow="f1"))
+        assert done.round_trips == 2
+        assert await state(store, KS) == {}
+
+
+async def test_a_stale_cache_gives_no_refusal() -> None:
+    """ "Exists", "not found" and "invalid" come from what was read, not from what was cached."""
+    store = MemoryStore()
+    async with a_service(store, KS) as one, FlowService(store, KS) as other:
+        await one.start_flow(start("f1"))
+        await other.flows.until(lambda items: len(items) == 1)
+        stale = dict(other.flows._cache)
+        await one.stop_flow(StopFlow(flow="f1"))
+        await other.flows.until(lambda items: not items)
+        other.flows._cache.update(stale)
+        await other.start_flow(start("f1"))
+        other.flows._cache.clear()
+        with pytest.raises(AlreadyExists):
+            await other.start_flow(start("f1"))
+        other.blueprints._cache.clear()
+        await other.start_flow(start("f2"))
+
+
+async def test_a_stale_sharer_is_no_sharer() -> None:
+    """The flow that shared a variant is gone; one of the same value, put by hand, is not shared."""
+    store = MemoryStore()
+    async with a_service(store, KS) as one, FlowService(store, KS) as other:
+        await one.start_flow(start("f1"))
+        await other.flows.until(lambda items: len(items) == 1)
+        key = KS.active_flow(VariantName("query", "small"))
+        value = (await store.read(key)).value  # type: ignore[union-attr]
+        record = (await one.get_flow("f1")).record
+        await one.stop_flow(StopFlow(flow="f1"))
+        await other.flows.until(lambda items: not items)
+        other._holders.add("f1", record)
+        await store.commit(Txn(then=(Put(key, value),)))
+        with pytest.raises(VariantTaken):
+            await other.start_flow(start("f2"))
+
+
+@pytest.mark.parametrize("fate", ["applied", "late", "dropped"])
+async def test_a_lost_reply_is_asked_again(fate: str) -> None:
+    """The same transaction is sent again; whatever came of the first, the flow starts once."""
+    store = MemoryStore()
+    async with a_service(store, KS) as service:
+        store.lose_next_reply(fate)  # type: ignore[arg-type]
+        done = await service.start_flow(start("f1"))
+        before = await state(store, KS)
+        assert before["flow/f1"]["op"] == done.op
+        store.deliver_late()
+        assert await state(store, KS) == before, "a late request changes nothing"
+        await service.stop_flow(StopFlow(flow="f1"))
+        store.deliver_late()
+        assert await state(store, KS) == {}
+
+
+async def test_no_refusal_while_a_lost_request_may_still_come() -> None:
+    """A start that is refused after a lost reply is fenced: the lost request finds its op taken."""
+    store = MemoryStore()
+    async with a_service(store, KS) as one, FlowService(store, KS) as other:
+        store.lose_next_reply("late")
+        paused = asyncio.Event()
+        calls = 0
+
+        async def gate(call: str, moment: str) -> None:
+            nonlocal calls
+            calls += call == "commit" and moment == "before"
+            if calls == 2 and moment == "before":  # the first attempt is lost; now somebody else
+                calls += 1
+                store.gate = None
+                await other.start_flow(start("f1", op="theirs"))
+                paused.set()
+
+        store.gate = gate
+        with pytest.raises(AlreadyExists):
+            await one.start_flow(start("f1", op="ours"))
+        assert paused.is_set()
+        await other.stop_flow(StopFlow(flow="f1"))
+        store.deliver_late()
+        assert await state(store, KS) == {}, "the refused start came to life later"
+        with pytest.raises(RequestReused):
+            await one.start_flow(start("f1", op="ours"))
+
+
+async def test_a_refusal_after_a_lost_reply_that_was_done_is_no_refusal() -> None:
+    """Another service stopped what our lost request had started: it was done, and we say so."""
+    store = MemoryStore()
+    async with a_service(store, KS) as one, FlowService(store, KS) as other:
+        store.lose_next_reply("applied")
+        stopped: list[bool] = []
+
+        async def gate(call: str, moment: str) -> None:
+            if call == "commit" and moment == "after" and not stopped:
+                stopped.append(True)
+                store.gate = None
+                await other.stop_flow(StopFlow(flow="f1"))
+
+        store.gate = gate
+        done = await one.start_flow(start("f1"))
+        assert stopped
+        assert done.revision
+        assert await state(store, KS) == {}
+
+
+async def test_when_nobody_answers_the_outcome_is_unknown() -> None:
+    """Neither "done" nor "not done" is claimed; the same op finds out later."""
+    store = MemoryStore()
+    async with a_service(store, KS) as service:
+        for _ in range(4):
+            store.lose_next_reply("applied")
+        with pytest.raises(OutcomeUnknown):
+            await service.start_flow(start("f1", op="op-1"))
+        again = await service.start_flow(start("f1", op="op-1"))
+        assert (await service.get_flow("f1")).mod_revision == again.revision
+
+
+async def test_after_a_lost_reply_not_available_is_unknown_too() -> None:
+    """ "Nothing was written" is true of the last attempt only; the first may have been."""
+    store = MemoryStore()
+    async with a_service(store, KS) as service:
+        store.lose_next_reply("applied")
+        sent = 0
+
+        async def gate(call: str, moment: str) -> None:
+            nonlocal sent
+            sent += moment == "before"
+            if sent > 1:
+                raise Unavailable("gone")
+
+        store.gate = gate
+        with pytest.raises(OutcomeUnknown):
+            await service.start_flow(start("f1"))
+        store.gate = None
+        assert "flow/f1" in await state(store, KS)
+
+
+async def test_what_the_store_refuses_is_said_and_leaves_nothing() -> None:
+    """A start while etcd is out of space fails as a whole."""
+    store = MemoryStore()
+    async with a_service(store, KS) as service:
+        store.out_of_space = True
+        with pytest.raises(NoSpace):
+            await service.start_flow(start("f1"))
+        assert await state(store, KS) == {}
+
+
+async def test_endless_contention_ends_in_an_error() -> None:
+    """Somebody rewrites the blueprint before each of our commits: we give way, and say so."""
+    store = MemoryStore()
+    async with a_service(store, KS) as service:
+        turn = 0
+
+        async def gate(call: str, moment: str) -> None:
+            nonlocal turn
+            if call == "commit" and moment == "before":
+                turn += 1
+                store.gate = None
+                value = as_json(BLUEPRINT | {"description": str(turn)})
+                await store.commit(Txn(then=(Put(KS.flow_blueprint("small"), value),)))
+                store.gate = gate
+
+        store.gate = gate
+        with pytest.raises(TooMuchContention) as gave_way:
+            await service.start_flow(start("f1"))
+        store.gate = None
+        assert gave_way.value.attempts == turn
+        assert await state(store, KS) == {}
+        with pytest.raises(NotFound):
+            await service.get_flow("f1")
