@@ -53,6 +53,7 @@ _TABLE: list[tuple[grpc.StatusCode, str, Callable[[Call, str], StoreError]]] = [
     (grpc.StatusCode.INVALID_ARGUMENT, "duplicate key", lambda c, t: DuplicateKey()),
     (grpc.StatusCode.INVALID_ARGUMENT, "user name is empty", lambda c, t: AuthenticationFailed(t)),
     (grpc.StatusCode.INVALID_ARGUMENT, "authentication", lambda c, t: AuthenticationFailed(t)),
+    (grpc.StatusCode.INVALID_ARGUMENT, "auth store is old", lambda c, t: AuthenticationFailed(t)),
     (grpc.StatusCode.INVALID_ARGUMENT, "", lambda c, t: RequestRefused(t)),
     (grpc.StatusCode.RESOURCE_EXHAUSTED, "space exceeded", lambda c, t: NoSpace()),
     (grpc.StatusCode.RESOURCE_EXHAUSTED, "grpc: received message", lambda c, t: RequestTooLarge()),

@@ -6,13 +6,15 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, TypeVar
+from functools import partial
+from typing import TypeAlias, TypeVar
 
 import grpc.aio
 import tenacity
 from google.protobuf.message import Message
 
 from kvconfig.errors import (
+    AuthenticationFailed,
     LeaseNotFound,
     OutcomeUnknown,
     RequestRefused,
@@ -20,10 +22,12 @@ from kvconfig.errors import (
     Unavailable,
 )
 from kvconfig.etcd import rpc_pb2 as pb
+from kvconfig.etcd.access import Access
+from kvconfig.etcd.auth import Metadata, Tokens
 from kvconfig.etcd.endpoints import Endpoints
 from kvconfig.etcd.messages import commit_of, key_value, range_request, txn_request
 from kvconfig.etcd.status import Call, from_status
-from kvconfig.etcd.watch import Requests, WatchHub
+from kvconfig.etcd.watch import Opener, WatchHub
 from kvconfig.keys import Range
 from kvconfig.model import KeyValue, LeaseId, Page, Revision, WatchBatch
 from kvconfig.txn import Commit, Put, Read, Txn, may_write
@@ -43,24 +47,28 @@ _RETRY = tenacity.AsyncRetrying(
 )
 """How a call that changed nothing is tried again, over all endpoints."""
 
-_METADATA = (("hasleader", "true"),)
+_HAS_LEADER = (("hasleader", "true"),)
 """etcd then ends a watch on a member that has lost its leader, instead of falling silent."""
+
+Ask: TypeAlias = Callable[[grpc.aio.Channel, Metadata], Awaitable[Response]]
 
 
 @asynccontextmanager
 async def connect(
-    endpoints: Sequence[str],
+    access: Access | Sequence[str],
     *,
     timeout_s: float = 5.0,
     page_size: int = PAGE_SIZE,
     silence_s: float = 15.0,
 ) -> AsyncIterator[EtcdStore]:
-    """A store on the etcd cluster at ``endpoints`` (``host:port``), closed on leaving.
+    """A store on the etcd cluster at ``access`` (or just its endpoints), closed on leaving.
 
     ``timeout_s`` bounds each attempt of a call, ``silence_s`` how long a watch may hear nothing.
     No connection is made before the first call.
     """
-    store = EtcdStore(endpoints, timeout_s=timeout_s, page_size=page_size, silence_s=silence_s)
+    if not isinstance(access, Access):
+        access = Access(endpoints=tuple(access))
+    store = EtcdStore(access, timeout_s=timeout_s, page_size=page_size, silence_s=silence_s)
     try:
         yield store
     finally:
@@ -76,13 +84,17 @@ class EtcdStore:
     """
 
     def __init__(
-        self, endpoints: Sequence[str], *, timeout_s: float, page_size: int, silence_s: float
+        self, access: Access, *, timeout_s: float, page_size: int, silence_s: float
     ) -> None:
         self.calls: Counter[str] = Counter()
-        self._endpoints = Endpoints(endpoints)
+        self._access = access
+        self._endpoints = Endpoints(access)
+        self._tokens = Tokens(access.user, self._authenticate)
         self._timeout_s = timeout_s
         self._page_size = page_size
-        self._hub = WatchHub(self._open_watch, self._endpoints.failed, silence_s=silence_s)
+        self._hub = WatchHub(
+            self._open_watch, self._endpoints.failed, self._tokens, silence_s=silence_s
+        )
         self._closed = asyncio.Event()
 
     async def read(self, key: bytes, *, revision: Revision = Revision(0)) -> KeyValue | None:
@@ -126,12 +138,16 @@ class EtcdStore:
         return LeaseId(response.ID)
 
     async def keep_alive(self, lease: LeaseId) -> int:
-        async def renew(channel: grpc.aio.Channel) -> pb.LeaseKeepAliveResponse:
+        async def renew(channel: grpc.aio.Channel, metadata: Metadata) -> pb.LeaseKeepAliveResponse:
             stream = channel.stream_stream(
                 "/etcdserverpb.Lease/LeaseKeepAlive",
                 request_serializer=pb.LeaseKeepAliveRequest.SerializeToString,
                 response_deserializer=pb.LeaseKeepAliveResponse.FromString,
-            )(iter([pb.LeaseKeepAliveRequest(ID=lease)]), timeout=self._timeout_s)
+            )(
+                iter([pb.LeaseKeepAliveRequest(ID=lease)]),
+                timeout=self._timeout_s,
+                metadata=metadata,
+            )
             async for response in stream:
                 return response
             raise Unavailable("the keep-alive stream ended", endpoints=self._endpoints.names)
@@ -157,43 +173,46 @@ class EtcdStore:
         call = Call(key=read.key)
         return await self._unary("KV/Range", range_request(read), pb.RangeResponse, call)
 
+    async def _authenticate(self) -> str:
+        request = pb.AuthenticateRequest(name=self._access.user, password=self._access.password)
+        ask = _unary("Auth/Authenticate", request, pb.AuthenticateResponse, self._timeout_s)
+
+        async def ask_without_token() -> pb.AuthenticateResponse:
+            return await self._once("Auth/Authenticate", ask, Call(), ())
+
+        return (await _RETRY(ask_without_token)).token
+
     async def _unary(
         self, method: str, request: Message, response: type[Response], call: Call
     ) -> Response:
-        async def ask(channel: grpc.aio.Channel) -> Response:
-            stub = channel.unary_unary(
-                f"/etcdserverpb.{method}",
-                request_serializer=type(request).SerializeToString,
-                response_deserializer=response.FromString,
-            )
-            return await stub(request, timeout=self._timeout_s)
+        return await self._try(method, _unary(method, request, response, self._timeout_s), call)
 
-        return await self._try(method, ask, call)
-
-    async def _try(
-        self,
-        method: str,
-        ask: Callable[[grpc.aio.Channel], Awaitable[Response]],
-        call: Call,
-    ) -> Response:
+    async def _try(self, method: str, ask: Ask[Response], call: Call) -> Response:
         """Ask; again, on the next endpoint, only where it is certain that nothing was written."""
         try:
-            return await self._once(method, ask, call)
+            return await self._with_token(method, ask, call)
         except Unavailable:
-            return await _RETRY(self._once, method, ask, call)
+            return await _RETRY(self._with_token, method, ask, call)
+
+    async def _with_token(self, method: str, ask: Ask[Response], call: Call) -> Response:
+        """Ask; once more with a new token where the old one is not accepted any more."""
+        metadata = await self._tokens.metadata()
+        try:
+            return await self._once(method, ask, call, metadata)
+        except AuthenticationFailed:
+            if not self._tokens.refused(metadata):
+                raise
+        return await self._once(method, ask, call, await self._tokens.metadata())
 
     async def _once(
-        self,
-        method: str,
-        ask: Callable[[grpc.aio.Channel], Awaitable[Response]],
-        call: Call,
+        self, method: str, ask: Ask[Response], call: Call, metadata: Metadata
     ) -> Response:
         if self._closed.is_set():
             raise RequestRefused("this store is closed")
         endpoint = self._endpoints.name
         self.calls[method] += 1
         try:
-            return await ask(self._endpoints.channel)
+            return await ask(self._endpoints.channel, metadata)
         except grpc.aio.AioRpcError as error:
             problem = from_status(error, call, endpoint)
             if isinstance(problem, Unavailable | OutcomeUnknown):
@@ -201,14 +220,12 @@ class EtcdStore:
             raise problem from error
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            if self._closed.is_set() and not (
-                task and task.cancelling()
-            ):  # closing cancels the calls
-                reason = "the store was closed"
+            if self._closed.is_set() and not (task and task.cancelling()):
+                reason = "the store was closed"  # which cancels its calls, not their callers
                 raise (OutcomeUnknown if call.writes else RequestRefused)(reason) from None
             raise
 
-    def _open_watch(self) -> tuple[Callable[[Requests], Any], str]:
+    def _open_watch(self, metadata: Metadata) -> tuple[Opener, str]:
         if self._closed.is_set():
             raise RequestRefused("this store is closed")
         self.calls["Watch/Watch"] += 1
@@ -217,4 +234,21 @@ class EtcdStore:
             request_serializer=pb.WatchRequest.SerializeToString,
             response_deserializer=pb.WatchResponse.FromString,
         )
-        return (lambda requests: multi(requests, metadata=_METADATA)), self._endpoints.name
+        endpoint = self._endpoints.name
+        return partial(multi, metadata=(*_HAS_LEADER, *metadata)), endpoint
+
+
+def _unary(
+    method: str, request: Message, response: type[Response], timeout_s: float
+) -> Ask[Response]:
+    """How to ask a channel one thing."""
+
+    async def ask(channel: grpc.aio.Channel, metadata: Metadata) -> Response:
+        stub = channel.unary_unary(
+            f"/etcdserverpb.{method}",
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=response.FromString,
+        )
+        return await stub(request, timeout=timeout_s, metadata=metadata)
+
+    return ask

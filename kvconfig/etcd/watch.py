@@ -18,8 +18,16 @@ from typing import Any, Self
 
 import grpc.aio
 
-from kvconfig.errors import Compacted, StoreError, Unavailable, WatchEnded
+from kvconfig.errors import (
+    AuthenticationFailed,
+    Compacted,
+    PermissionDenied,
+    StoreError,
+    Unavailable,
+    WatchEnded,
+)
 from kvconfig.etcd import rpc_pb2 as pb
+from kvconfig.etcd.auth import Metadata, Tokens
 from kvconfig.etcd.messages import events_of
 from kvconfig.etcd.status import Call, from_cancel_reason, from_status
 from kvconfig.keys import Range
@@ -246,40 +254,71 @@ class WatchHub:
 
     def __init__(
         self,
-        open_stream: Callable[[], tuple[Opener, str]],
+        open_stream: Callable[[Metadata], tuple[Opener, str]],
         failed: Callable[[str], None],
+        tokens: Tokens,
         *,
         silence_s: float,
     ) -> None:
         self._open_stream = open_stream
         self._failed = failed
+        self._tokens = tokens
         self._silence_s = silence_s
         self._stream: _Stream | None = None
+        self._streams: set[_Stream] = set()
+        self._metadata: Metadata = ()
+        self._lock = asyncio.Lock()
 
     @asynccontextmanager
     async def watch(self, range_: Range, start: Revision) -> AsyncIterator[_Watcher]:
         """See :meth:`kvconfig.store.Store.watch`."""
-        stream = self._current()
-        watcher = stream.add(range_, start)
+        stream, watcher = await self._create(range_, start)
         try:
-            await watcher.created()
             yield watcher
         finally:
-            stream.remove(watcher)
-            if stream.idle:
-                await self._drop(stream)
+            await self._leave(stream, watcher)
 
     async def close(self) -> None:
-        if self._stream is not None:
-            await self._drop(self._stream)
+        """End all watches."""
+        for stream in tuple(self._streams):
+            await self._drop(stream)
 
-    def _current(self) -> _Stream:
-        if self._stream is None or self._stream.ended:
-            opener, endpoint = self._open_stream()
-            self._stream = _Stream(opener, endpoint, self._failed, self._silence_s)
-        return self._stream
+    async def _create(self, range_: Range, start: Revision) -> tuple[_Stream, _Watcher]:
+        """A confirmed watch. A refusal may mean that the stream's token is old: then once more."""
+        for last in (False, True):
+            stream, metadata = await self._current()
+            watcher = stream.add(range_, start)
+            try:
+                await watcher.created()
+                return stream, watcher
+            except (PermissionDenied, AuthenticationFailed):
+                await self._leave(stream, watcher)
+                if last or not self._tokens.refused(metadata):
+                    raise
+            except BaseException:
+                await self._leave(stream, watcher)
+                raise
+        raise AssertionError("unreachable: the last refusal raises")
+
+    async def _current(self) -> tuple[_Stream, Metadata]:
+        """The stream, with the token of now: one that was opened with an old one is left to end."""
+        async with self._lock:
+            metadata = await self._tokens.metadata()
+            stream = self._stream
+            if stream is None or stream.ended or metadata != self._metadata:
+                opener, endpoint = self._open_stream(metadata)
+                stream = _Stream(opener, endpoint, self._failed, self._silence_s)
+                self._stream, self._metadata = stream, metadata
+                self._streams.add(stream)
+            return stream, metadata
+
+    async def _leave(self, stream: _Stream, watcher: _Watcher) -> None:
+        stream.remove(watcher)
+        if stream.idle:
+            await self._drop(stream)
 
     async def _drop(self, stream: _Stream) -> None:
         if self._stream is stream:
             self._stream = None
+        self._streams.discard(stream)
         await stream.close()

@@ -1,0 +1,42 @@
+"""User and password → a token, renewed when etcd no longer knows it.
+
+The token goes as metadata with every call and every watch stream (grpcio refuses call credentials
+without TLS). It is renewed once for all calls that were refused together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+__all__ = ["Metadata", "Tokens"]
+
+Metadata = tuple[tuple[str, str], ...]
+
+
+class Tokens:
+    """The token of one user; ``authenticate`` asks etcd for a new one."""
+
+    def __init__(self, user: str, authenticate: Callable[[], Awaitable[str]]) -> None:
+        self._user = user
+        self._authenticate = authenticate
+        self._token = ""
+        self._lock = asyncio.Lock()
+
+    async def metadata(self) -> Metadata:
+        """What goes with a call; empty where there is no user."""
+        if not self._user:
+            return ()
+        if not self._token:
+            async with self._lock:
+                if not self._token:
+                    self._token = await self._authenticate()
+        return (("token", self._token),)
+
+    def refused(self, metadata: Metadata) -> bool:
+        """A call with this metadata was refused; whether it is worth trying with a new token."""
+        if not metadata:
+            return False
+        if metadata == (("token", self._token),):
+            self._token = ""
+        return True
