@@ -11,6 +11,8 @@ Promises, after :meth:`Informer.synced`:
   a list: after a snapshot restore a resumed watch is wrong, and nothing shows it. For the same
   reason the watch is opened *before* the list: a server that is restored in between ends it.
 * An error never empties the cache; it grows old, and ``last_progress_age_s`` says how old.
+* From time to time the cache is compared with a list; a difference is a defect, is reported as
+  one, and is mended.
 * A value that does not decode is an item with an ``error``; it disturbs no other.
 
 Not promised: that every revision is seen (a resync stands for those between), that ``revision``
@@ -21,8 +23,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from types import MappingProxyType, TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -36,12 +40,16 @@ from kvconfig.errors import (
     PermissionDenied,
     StoreError,
     WatchEnded,
+    show_key,
 )
 from kvconfig.keys import Range
-from kvconfig.model import KeyValue, Revision, WatchBatch
-from kvconfig.store import Store
+from kvconfig.model import KeyValue, Page, Revision, WatchBatch
+from kvconfig.store import Store, list_all
 
 __all__ = ["Batch", "Change", "Informer", "Item", "Stats"]
+
+GRACE_S = 5.0
+"""How far a watch may be behind a list before that counts as a difference."""
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -88,6 +96,8 @@ class Stats(msgspec.Struct):
     lists: int = 0
     batches: int = 0
     events: int = 0
+    verified: int = 0
+    differences: int = 0
     watch_ends: int = 0
     handler_errors: int = 0
 
@@ -96,6 +106,7 @@ class Informer(Generic[T]):
     """The cache of one range. Use it as an async context manager; see the module's promises.
 
     ``decode`` turns a :class:`KeyValue` into ``T`` and raises :class:`KvError` where it cannot.
+    About every ``verify_every_s`` the cache is compared with a list of the keys.
     """
 
     def __init__(
@@ -107,6 +118,7 @@ class Informer(Generic[T]):
         name: str = "",
         clock: Callable[[], float] = time.monotonic,
         backoff: Backoff | None = None,
+        verify_every_s: float = 300.0,
     ) -> None:
         self.range = range_
         self.name = name or str(range_)
@@ -119,7 +131,10 @@ class Informer(Generic[T]):
         self._cache: dict[bytes, Item[T]] = {}
         self._handlers: list[Callable[[Batch[T]], None]] = []
         self._moved = asyncio.Event()
+        self._verify_every_s = verify_every_s
         self._last_progress = clock()
+        self._listed = Revision(0)
+        self._suspects: set[bytes] = set()
         self._failure: Exception | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -206,11 +221,41 @@ class Informer(Generic[T]):
     async def _list_and_watch(self) -> None:
         async with self._store.watch(self.range, start=Revision(0)) as batches:
             self.stats.watches += 1
-            listed = await self._list()
+            self._listed = await self._list()
             self._backoff.reset()
-            async for batch in batches:
-                if batch.revision > listed or not batch.events:
-                    self._apply(batch)
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._verify_every_s * random.uniform(0.8, 1.2)):
+                        async for batch in batches:
+                            self._take(batch)
+                await self._verify(batches)
+
+    async def _verify(self, batches: AsyncIterator[WatchBatch]) -> None:
+        """Anti-entropy: what a list shows, the watch has told, or tells soon. Else it is a bug."""
+        page = await list_all(self._store, self.range, keys_only=True)
+        if page.revision < self.revision:
+            raise WatchEnded(f"the store went back from {self.revision} to {page.revision}")
+        self._suspects = self._differing(page)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GRACE_S):
+                while self._suspects:
+                    self._take(await anext(batches))
+        self.stats.verified += 1
+        if self._suspects:
+            self.stats.differences += len(self._suspects)
+            keys = [show_key(key) for key in sorted(self._suspects)[:10]]
+            self._suspects = set()
+            logger.error(
+                "cache differs from store: a defect of kvconfig, please report it",
+                extra={"informer": self.name, "keys": keys, "revision": page.revision},
+            )
+            raise WatchEnded(f"it missed changes of {', '.join(keys)}")
+
+    def _differing(self, page: Page) -> set[bytes]:
+        """Keys that stand in the list otherwise than in the cache."""
+        listed = {kv.key: kv.mod_revision for kv in page.items}
+        cached = {key: item.mod_revision for key, item in self._cache.items()}
+        return {key for key, _ in listed.items() ^ cached.items()}
 
     async def _list(self) -> Revision:
         """Read the whole range and hand out the difference to what was cached."""
@@ -227,14 +272,20 @@ class Informer(Generic[T]):
         self._publish(Batch(revision, changes, resync=True))
         return revision
 
-    def _apply(self, batch: WatchBatch) -> None:
+    def _take(self, batch: WatchBatch) -> None:
+        """What a watch said; what the first list showed already is passed over."""
         self._last_progress = self._clock()
-        if batch.events and batch.revision <= self.revision:
-            raise WatchEnded(f"revision {batch.revision} came after {self.revision}")
         if not batch.events:
             self.revision = max(self.revision, batch.revision)
             self._moved.set()
-            return
+        elif batch.revision > self._listed:
+            self._apply(batch)
+
+    def _apply(self, batch: WatchBatch) -> None:
+        if batch.revision <= self.revision:
+            raise WatchEnded(f"revision {batch.revision} came after {self.revision}")
+        if self._suspects:
+            self._suspects.difference_update(event.key for event in batch.events)
         changes: list[Change[T]] = []
         for event in batch.events:
             new = self._item(event.kv) if event.kv is not None else None

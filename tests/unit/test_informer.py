@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
 from kvconfig.backoff import Backoff
 from kvconfig.errors import Compacted, PermissionDenied, Unavailable
 from kvconfig.informer import Batch, Informer
-from kvconfig.keys import prefix
+from kvconfig.keys import Range, prefix
 from kvconfig.memory import MemoryStore
-from kvconfig.model import KeyValue, Revision
+from kvconfig.model import KeyValue, Revision, WatchBatch
 from kvconfig.txn import Delete, Put, Txn
 
 RANGE = prefix(b"/t/")
@@ -178,3 +181,78 @@ async def test_a_decoder_that_breaks_costs_one_item() -> None:
         await informer.synced()
         assert informer.items[b"/t/a"].error is not None
         assert informer.items[b"/t/b"].value == "1"
+
+
+class Forgetful(MemoryStore):
+    """A store whose watches leave out what ``forget`` names: the defect that is looked for."""
+
+    forget = b""
+
+    @asynccontextmanager
+    async def watch(self, range_: Range, *, start: Revision) -> AsyncIterator[Any]:
+        async with super().watch(range_, start=start) as batches:
+            yield _Without(batches, self)
+
+
+class _Without:
+    def __init__(self, batches: AsyncIterator[WatchBatch], store: Forgetful) -> None:
+        self._batches, self._store = batches, store
+
+    def __aiter__(self) -> _Without:
+        return self
+
+    async def __anext__(self) -> WatchBatch:
+        while True:
+            batch = await anext(self._batches)
+            if not any(event.key == self._store.forget for event in batch.events):
+                return batch
+
+
+@pytest.mark.parametrize("lost", ["put", "update", "delete"])
+async def test_anti_entropy_finds_what_a_watch_lost(
+    lost: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is reported as a defect, naming the key, and mended by a list."""
+    monkeypatch.setattr("kvconfig.informer.GRACE_S", 0.01)
+    store = Forgetful()
+    if lost != "put":
+        await put(store, a="1")
+    backoff = Backoff(first_s=0.001, most_s=0.01)
+    async with Informer(store, RANGE, text, backoff=backoff, verify_every_s=0.02) as informer:
+        await informer.synced()
+        store.forget = b"/t/a"
+        if lost == "delete":
+            await store.commit(Txn(then=(Delete(b"/t/a"),)))
+        else:
+            await put(store, a="2")
+        await lists_again(informer)
+        assert values(informer) == ({} if lost == "delete" else {"a": "2"})
+        assert informer.stats.differences == 1
+    assert "cache differs from store" in caplog.text
+
+
+async def test_anti_entropy_finds_nothing_where_nothing_is_lost() -> None:
+    """Under steady writes a list is always ahead of the watch: that is no difference."""
+    store = MemoryStore()
+    async with Informer(store, RANGE, text, verify_every_s=0.001) as informer:
+        await informer.synced()
+        turn = 0
+        while informer.stats.verified < 50:
+            turn += 1
+            await put(store, **{f"k{turn % 7}": str(turn)})
+            await store.commit(Txn(then=(Delete(b"/t/k%d" % (turn % 5)),)))
+        assert informer.stats.differences == 0
+        assert informer.stats.lists == 1
+
+
+async def test_anti_entropy_sees_a_store_that_went_back() -> None:
+    """A list older than the cache: the store was restored, though no watch ended."""
+    store = MemoryStore()
+    await put(store, a="1")
+    snapshot = store.snapshot()
+    await put(store, a="2")
+    async with Informer(store, RANGE, text, verify_every_s=0.02) as informer:
+        await informer.synced()
+        store.cut_watches = lambda reason: None  # type: ignore[method-assign]
+        store.restore(snapshot)
+        await informer.until(lambda items: items[b"/t/a"].value == "1")
