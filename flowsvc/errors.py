@@ -129,7 +129,7 @@ class SharedVariantDiffers(FlowServiceError):
         whose = f"flow {holder!r}" if holder else "somebody that is no flow"
         super().__init__(
             f"flow {flow!r} shares variant {variant} with {whose}, but with another value of "
-            f"{', '.join(fields) or 'the whole'}: give the same, or stop the other first"
+            f"{', '.join(fields)}: give the same, or stop the other first"
         )
 
 

@@ -290,9 +290,11 @@ def _shared_part(flow: str, name: VariantName, value: VariantRecord, view: View)
             sharer = None
         elif sharer is None:
             raise VariantTaken(flow, str(name), holder=view.owner(name))
-        elif stands.value != wanted:
+        else:
             fields = _differing(stands, value)
-            raise SharedVariantDiffers(flow, str(name), holder=sharer, fields=fields)
+            if fields:
+                raise SharedVariantDiffers(flow, str(name), holder=sharer, fields=fields)
+            wanted = stands.value  # equal, though somebody may have written it in another form
     if sharer is None:
         return Guarded((absent(key),), (Put(key, wanted), ref))
     return Guarded((holds(key, wanted), exists(ks.flow_ref(name, sharer))), (ref,))
@@ -303,14 +305,14 @@ def _holder(view: View, name: VariantName, flow: str) -> str | None:
 
 
 def _differing(stands: KeyValue, wanted: VariantRecord) -> list[str]:
-    """The paths of the fields in which two values of a variant differ."""
+    """The paths of the fields in which two values of a variant differ; ``$`` for all of it."""
     try:
-        is_ = decode_variant(stands.value, key=stands.key)
+        found = decode_variant(stands.value, key=stands.key)
     except InvalidValue:
-        return []
+        return ["$"]
     sides = (
-        ("topics", is_.topics, wanted.topics),
-        ("parameters", is_.parameters, wanted.parameters),
+        ("topics", found.topics, wanted.topics),
+        ("parameters", found.parameters, wanted.parameters),
     )
     return [
         f"{section}.{field}"

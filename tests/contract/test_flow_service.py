@@ -132,6 +132,20 @@ async def test_a_second_flow_cannot_change_a_shared_variant(store: Store, ks: Ke
         assert await state(store, ks) == before
 
 
+async def test_an_equal_shared_value_in_another_form_is_shared(store: Store, ks: Keyspace) -> None:
+    """Somebody rewrote it by hand, with spaces and in another order: the values are equal."""
+    async with a_service(store, ks) as service:
+        await service.start_flow(start("f1"))
+        key = ks.active_flow(VariantName("query", "small"))
+        by_hand = b'{ "topics": {"request": "request:query:small"}, "parameters": {"limit": "10"} }'
+        await store.commit(Txn(then=(Put(key, by_hand),)))
+        await service.start_flow(start("f2"))
+        await store.commit(Txn(then=(Put(key, b"broken"),)))
+        with pytest.raises(SharedVariantDiffers) as refused:
+            await service.start_flow(start("f3"))
+        assert refused.value.fields == ("$",)
+
+
 async def test_a_blueprint_edited_while_a_flow_runs_leaks_nothing(
     store: Store, ks: Keyspace
 ) -> None:

@@ -1,0 +1,22 @@
+"""aetcd beside our client in one process: both on grpc.aio, with messages of their own each."""
+
+from __future__ import annotations
+
+import pytest
+
+from kvconfig.keyspace import Keyspace
+from kvconfig.store import Store
+from tests.interop.support import OpenPeer, as_stored, write_and_watch_at_once
+
+
+@pytest.mark.parametrize("order", [("kvconfig", "aetcd"), ("aetcd", "kvconfig")], ids="-".join)
+async def test_beside_ours(
+    peer: OpenPeer, store: Store, ks: Keyspace, base: str, order: tuple[str, str]
+) -> None:
+    """Both write and watch at the same time and see the same, whichever is imported first."""
+    async with peer("aetcd") as both:
+        await both.open(*order)
+        seen = await write_and_watch_at_once(both, order, base)
+        assert await both.defined_in("mvccpb.KeyValue") == "kv.proto"
+        assert await both.defined_in("kvconfig.etcd.KeyValue") == "kvconfig/etcd/rpc.proto"
+    assert [each for each in await as_stored(store, ks) if each[1] != f"{base}end"] == seen
