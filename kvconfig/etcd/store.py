@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -19,6 +20,7 @@ from kvconfig.errors import (
     OutcomeUnknown,
     RequestRefused,
     ResponseTooLarge,
+    StoreError,
     Unavailable,
 )
 from kvconfig.etcd import rpc_pb2 as pb
@@ -26,6 +28,7 @@ from kvconfig.etcd.access import Access
 from kvconfig.etcd.auth import Metadata, Tokens
 from kvconfig.etcd.endpoints import Endpoints
 from kvconfig.etcd.messages import commit_of, key_value, range_request, txn_request
+from kvconfig.etcd.server import Member, advise, parse_version
 from kvconfig.etcd.status import Call, from_status
 from kvconfig.etcd.watch import Opener, WatchHub
 from kvconfig.keys import Range
@@ -34,6 +37,7 @@ from kvconfig.txn import Commit, Put, Read, Txn, may_write
 
 __all__ = ["EtcdStore", "connect"]
 
+logger = logging.getLogger(__name__)
 Response = TypeVar("Response", bound=Message)
 
 PAGE_SIZE = 5_000
@@ -167,7 +171,39 @@ class EtcdStore:
         await self._hub.close()
         await self._endpoints.close()
 
+    async def members(self) -> Sequence[Member]:
+        """Each endpoint's own status, asked at the same time; never raises for one that is away."""
+        return await asyncio.gather(*map(self._member, range(len(self._endpoints.names))))
+
+    async def log_advice(self) -> None:
+        """Warn, once for each version that answers, of what is known to be wrong with it."""
+        for text in sorted({member.version for member in await self.members() if member.version}):
+            version = parse_version(text)
+            for advice in advise(version) if version else ():
+                about = {"version": text, "advice": advice.what, "upgrade_to": advice.upgrade_to}
+                logger.warning("etcd has a known fault", extra=about)
+
     # -- inside ------------------------------------------------------------------------------
+
+    async def _member(self, index: int) -> Member:
+        endpoint = self._endpoints.names[index]
+        self.calls["Maintenance/Status"] += 1
+        ask = _unary("Maintenance/Status", pb.StatusRequest(), pb.StatusResponse, self._timeout_s)
+        try:
+            metadata = await self._tokens.metadata()
+            status = await ask(self._endpoints.channel_to(index), metadata)
+        except grpc.aio.AioRpcError as error:
+            return Member(endpoint=endpoint, error=error.details() or error.code().name)
+        except StoreError as error:
+            return Member(endpoint=endpoint, error=str(error))
+        return Member(
+            endpoint=endpoint,
+            version=status.version,
+            leader=status.leader == status.header.member_id,
+            has_leader=status.leader != 0,
+            db_size=status.dbSize,
+            alarms=tuple(status.errors),
+        )
 
     async def _range(self, read: Read) -> pb.RangeResponse:
         call = Call(key=read.key)
