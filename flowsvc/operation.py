@@ -125,7 +125,7 @@ class _Sender:
         raise refusal
 
     async def _once(self, txn: Txn) -> Commit:
-        """One round trip. Once a reply was lost, no failure can say any more that nothing was done."""
+        """One round trip. After a lost reply no failure can say that nothing was done."""
         self._round_trips += 1
         try:
             return await self._store.commit(txn)

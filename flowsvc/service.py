@@ -66,7 +66,11 @@ class FlowService:
         self.parameter_types = self._informer("parameter-type", _itself)
         self.flows = self._informer("flow", self._decode_flow)
         self.flows.subscribe(self._note_holders)
-        self._informers: tuple[Informer[Any], ...] = (self.flows, self.blueprints, self.parameter_types)
+        self._informers: tuple[Informer[Any], ...] = (
+            self.flows,
+            self.blueprints,
+            self.parameter_types,
+        )
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
