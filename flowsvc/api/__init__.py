@@ -1,0 +1,1 @@
+"""The gRPC API: its messages (``v1``), its methods, and the way to and from our own values."""
