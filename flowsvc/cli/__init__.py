@@ -1,0 +1,74 @@
+"""``flowctl``: what operators type. Reads arguments, calls ``Flows``, prints.
+
+Starting it must stay quick (``flowctl --help`` under 0.15 s), so a module of this package imports
+click, the standard library's light parts, and its siblings; all else inside the functions that need
+it. A test lists what is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from flowsvc.cli import bootstrap, definitions, demo, flow, serve
+
+__all__ = ["flowctl", "main"]
+
+EPILOG = """\b
+Exit codes:
+  0 done            3 not found                     6 unavailable
+  1 failed          4 conflict or already exists    7 timed out waiting
+  2 usage           5 invalid input"""
+
+
+@click.group(
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+def flowctl() -> None:
+    """Start, stop and look at flows of stream processors.
+
+    Talks to a flow service (--server), or does the same itself on etcd (--endpoints).
+
+    \b
+    Example:
+      flowctl serve --endpoints 127.0.0.1:2379 &
+      flowctl blueprint put document-index document-index.json
+      flowctl flow start -n document-index -i f1 --param chunk-size=500
+      flowctl flow list
+    """
+
+
+for _command in (
+    flow.group,
+    definitions.blueprints,
+    definitions.parameter_types,
+    bootstrap.command,
+    serve.command,
+    demo.command,
+):
+    flowctl.add_command(_command)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run ``flowctl`` and return its exit code. Errors are told on stderr, without a traceback."""
+    try:
+        result = flowctl.main(args, prog_name="flowctl", standalone_mode=False)
+    except click.exceptions.Exit as leaving:
+        return leaving.exit_code
+    except click.ClickException as error:  # usage
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return 130
+    except Exception as error:
+        from flowsvc.cli.failure import exit_code, explain
+
+        code = exit_code(error)
+        if code is None:
+            raise
+        click.echo(explain(error), err=True)
+        return code
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,7 @@
+"""``python -m flowsvc.cli`` is ``flowctl``."""
+
+import sys
+
+from flowsvc.cli import main
+
+sys.exit(main())

@@ -1,0 +1,146 @@
+"""Other programs of ours, started by the demo: their JSON lines read, their end seen to.
+
+A child ends when this process ends, however that happens (:mod:`kvconfig.devserver.spawn`), and is
+never looked for by its name: only by the process that was started here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from flowsvc.errors import FlowServiceError
+from kvconfig.devserver.spawn import spawn_tied
+
+__all__ = ["Child", "ChildFailed", "Line", "child"]
+
+Line = dict[str, Any]
+"""One line of a child's log."""
+
+_LAST_WORDS = 15
+_LINE_LIMIT = 1024 * 1024
+_KILL_AFTER_S = 10.0
+
+
+class ChildFailed(FlowServiceError):
+    """A program that we started ended, or does not do its work; ``said`` is what it said of it."""
+
+    def __init__(self, name: str, reason: str, said: Sequence[str]) -> None:
+        self.name, self.reason, self.said = name, reason, tuple(said)
+        lines = "".join(f"\n  {line}" for line in said)
+        super().__init__(f"{name} {reason}{':' if lines else ''}{lines}")
+
+
+class Child:
+    """A running child. ``lines`` are all JSON lines that it has written so far.
+
+    ``exit_code`` is known once the block of :func:`child` was left; negative after a signal.
+    """
+
+    def __init__(self, name: str, pid: int, stream: asyncio.StreamReader) -> None:
+        self.name, self.pid = name, pid
+        self.exit_code: int | None = None
+        self.lines: list[Line] = []
+        self._said: deque[str] = deque(maxlen=_LAST_WORDS)
+        self._stream = stream
+        self._changed = asyncio.Condition()
+        self._ended = False
+
+    async def wait_until(
+        self, condition: Callable[[list[Line]], bool], what: str, *, timeout_s: float = 30.0
+    ) -> None:
+        """Until its lines meet a condition. Raises :class:`ChildFailed` if they never will."""
+        try:
+            async with asyncio.timeout(timeout_s), self._changed:
+                await self._changed.wait_for(lambda: self._ended or condition(self.lines))
+        except TimeoutError:
+            raise self._failed(f"did not say within {timeout_s:g} s: {what}") from None
+        if not condition(self.lines):
+            raise self._failed(f"ended before it said: {what}")
+
+    async def line(self, **fields: object) -> Line:
+        """The first line that has these fields, once it is there."""
+
+        def found(lines: list[Line]) -> list[Line]:
+            return [line for line in lines if fields.items() <= line.items()]
+
+        await self.wait_until(lambda lines: bool(found(lines)), str(fields))
+        return found(self.lines)[0]
+
+    async def read(self) -> None:
+        """Read until it closes its output, which it does when it ends."""
+        while text := await self._stream.readline():
+            shown = text.decode("utf-8", "replace").rstrip()
+            async with self._changed:
+                self._said.append(shown)
+                if (line := _parsed(shown)) is not None:
+                    self.lines.append(line)
+                self._changed.notify_all()
+        async with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def _failed(self, reason: str) -> ChildFailed:
+        return ChildFailed(self.name, reason, list(self._said))
+
+
+def _parsed(text: str) -> Line | None:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+@asynccontextmanager
+async def child(name: str, module: str, *args: str) -> AsyncIterator[Child]:
+    """``python -m module args``, with this Python. On leaving it gets SIGTERM and is waited for.
+
+    Its two outputs are one stream. It knows nothing of our ``FLOWCTL_*`` and ``ETCDCTL_*``.
+    """
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("FLOWCTL_", "ETCDCTL_"))}
+    env["PYTHONUNBUFFERED"] = "1"
+    command = [sys.executable, "-m", module, *args]
+    with tempfile.TemporaryDirectory(prefix="flowctl-") as folder:
+        pipe = Path(folder) / "output"
+        os.mkfifo(pipe)
+        # Open for reading first: a writer would wait for one.
+        source = os.fdopen(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0)
+        process = spawn_tied(command, env=env, output=pipe, signal=signal.SIGTERM)
+        stream = asyncio.StreamReader(limit=_LINE_LIMIT)
+        made = Child(name, process.pid, stream)
+        reading: asyncio.Task[None] | None = None
+        transport: asyncio.BaseTransport | None = None
+        try:
+            transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+                lambda: asyncio.StreamReaderProtocol(stream), source
+            )
+            reading = asyncio.create_task(made.read(), name=f"output of {name}")
+            yield made
+        finally:
+            made.exit_code = await _end(process, reading)
+            if transport is not None:
+                transport.close()
+
+
+async def _end(process: subprocess.Popen[bytes], reading: asyncio.Task[None] | None) -> int:
+    """Ask it to end, wait, and end it if it does not. Its exit code."""
+    process.terminate()
+    try:
+        await asyncio.to_thread(process.wait, _KILL_AFTER_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        await asyncio.to_thread(process.wait)
+    if reading is not None:
+        await reading
+    return process.returncode

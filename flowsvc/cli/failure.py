@@ -1,0 +1,86 @@
+"""Errors at the command line: one table of exit codes (DESIGN §7), and what an operator can do.
+
+Imported only once something has failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from flowsvc import errors as flow
+from flowsvc.bootstrap import BootstrapRefused
+from flowsvc.cli.output import printable
+from flowsvc.client import ServerUnavailable
+from kvconfig import errors as kv
+
+T = TypeVar("T")
+
+__all__ = ["EXIT_CODES", "exit_code", "explain"]
+
+FAILED, USAGE, NOT_FOUND, CONFLICT, INVALID, UNAVAILABLE, TIMED_OUT = range(1, 8)
+
+EXIT_CODES: dict[type[Exception], int] = {
+    flow.FlowServiceError: FAILED,
+    flow.InvalidInput: INVALID,
+    flow.NotFound: NOT_FOUND,
+    flow.AlreadyExists: CONFLICT,
+    flow.VariantTaken: CONFLICT,
+    flow.SharedVariantDiffers: CONFLICT,
+    flow.RequestReused: CONFLICT,
+    flow.TooMuchContention: CONFLICT,
+    BootstrapRefused: CONFLICT,
+    kv.KvError: FAILED,
+    kv.InvalidName: INVALID,
+    kv.InvalidValue: INVALID,
+    kv.ReservedType: INVALID,
+    kv.Conflict: CONFLICT,
+    kv.TooManyOperations: INVALID,
+    kv.RequestTooLarge: INVALID,
+    kv.TransactionAborted: CONFLICT,
+    kv.Unavailable: UNAVAILABLE,
+    TimeoutError: TIMED_OUT,
+}
+"""By class; a class that is not here has the code of the nearest one above it."""
+
+CURES: dict[type[Exception], Callable[[Any], str]] = {
+    flow.NotFound: lambda e: f"`flowctl {e.kind.replace(' ', '-')} list` shows what is there",
+    flow.AlreadyExists: lambda e: (
+        f"stop it first (`flowctl flow stop {e.name}`), or choose another id"
+    ),
+    flow.VariantTaken: lambda _: "choose another flow id, or stop the flow that holds it",
+    flow.TooMuchContention: lambda _: "try again",
+    ServerUnavailable: lambda _: (
+        "is it running? `flowctl serve` starts one, --server or FLOWCTL_SERVER names another, and "
+        "with --endpoints none is needed"
+    ),
+    kv.Unavailable: lambda _: "is it running? --endpoints or ETCDCTL_ENDPOINTS names another",
+    kv.OutcomeUnknown: lambda _: "look what stands now; the same --op again is done once at most",
+}
+
+
+def exit_code(error: Exception) -> int | None:
+    """``None`` for what is no error of ours: a defect, which deserves its traceback."""
+    return _nearest(EXIT_CODES, error)
+
+
+def explain(error: Exception) -> str:
+    """What went wrong, where, and what to do."""
+    lines = [f"error: {_headline(error)}"]
+    if isinstance(error, flow.InvalidInput):
+        lines += [
+            f"  {finding.severity}: {finding.path}: {finding.message}" for finding in error.findings
+        ]
+    if cure := _nearest(CURES, error):
+        lines.append(f"hint: {cure(error)}")
+    return "\n".join(printable(line) for text in lines for line in text.splitlines())
+
+
+def _headline(error: Exception) -> str:
+    if isinstance(error, flow.InvalidInput):
+        return f"{error.subject} is not valid" if error.findings else error.subject
+    return str(error) or type(error).__name__
+
+
+def _nearest(table: dict[type[Exception], T], error: Exception) -> T | None:
+    return next((table[cls] for cls in type(error).__mro__ if cls in table), None)

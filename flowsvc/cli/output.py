@@ -1,0 +1,113 @@
+"""What goes to stdout: a table for people, JSON or bare names for programs. All else to stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from flowsvc.errors import Finding
+    from flowsvc.model import Done
+
+__all__ = ["View", "output_option", "print_json", "print_table", "show", "show_done", "warn"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def output_option(function: Function) -> Function:
+    """Adds -o/--output."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(["table", "json", "name"]),
+        default="table",
+        show_default=True,
+        help="How to print the answer.",
+    )(function)
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One kind of object: its name, its columns, and itself as JSON."""
+
+    name: Callable[[Any], str]
+    columns: Mapping[str, Callable[[Any], object]]
+    as_json: Callable[[Any], dict[str, Any]]
+
+
+def show(found: Any | Sequence[Any], view: View, output: str) -> None:
+    """Print one object, or a list of them."""
+    many = isinstance(found, list)
+    items: list[Any] = found if isinstance(found, list) else [found]
+    if output == "json":
+        print_json([view.as_json(item) for item in items] if many else view.as_json(found))
+    elif output == "name":
+        for item in items:
+            click.echo(view.name(item))
+    else:
+        rows = [[cell(item) for cell in view.columns.values()] for item in items]
+        print_table(list(view.columns), rows)
+
+
+def show_done(done: Done, *, name: str, did: str, output: str) -> None:
+    """Print what a change has done; its warnings go to stderr."""
+    warn(done.findings)
+    if output == "json":
+        findings = [
+            {"severity": f.severity, "path": f.path, "message": f.message} for f in done.findings
+        ]
+        print_json(
+            {
+                "name": name,
+                "op": done.op,
+                "revision": done.revision,
+                "round-trips": done.round_trips,
+                "findings": findings,
+            }
+        )
+    elif output == "name":
+        click.echo(name)
+    else:
+        click.echo(f"{name} {did} at revision {done.revision}")
+
+
+def warn(findings: Iterable[Finding]) -> None:
+    """Findings about what was accepted, to stderr."""
+    for finding in findings:
+        click.echo(printable(str(finding)), err=True)
+
+
+def print_json(value: object) -> None:
+    """For programs, and readable: two spaces deep, keys sorted."""
+    import json
+
+    click.echo(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+
+
+def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Aligned columns, numbers to the right. The head is bold on a terminal, and plain elsewhere.
+
+    (click drops the decoration where stdout is no terminal; we, where NO_COLOR is set.)
+    """
+    import os
+
+    rows = list(rows)
+    texts = [list(head), *([printable(str(cell)) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    right = [bool(rows) and all(isinstance(row[n], int) for row in rows) for n in range(len(head))]
+    for index, row in enumerate(texts):
+        cells = [
+            cell.rjust(width) if numbers else cell.ljust(width)
+            for cell, width, numbers in zip(row, widths, right, strict=True)
+        ]
+        line = "  ".join(cells).rstrip()
+        bold = index == 0 and not os.environ.get("NO_COLOR")
+        click.echo(click.style(line, bold=True) if bold else line)
+
+
+def printable(text: str) -> str:
+    """Text of others, safe for a terminal: what is not printable is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

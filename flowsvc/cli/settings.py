@@ -1,0 +1,217 @@
+"""Where to go: flag > environment > default, and the one function that makes a ``Flows`` of it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import click
+
+if TYPE_CHECKING:
+    from flowsvc.model import Actor, Flows
+    from kvconfig.config import Config
+    from kvconfig.store import Store
+
+__all__ = [
+    "DEFAULT_SERVER",
+    "Settings",
+    "actor",
+    "change_options",
+    "connection_options",
+    "endpoints_option",
+    "open_config",
+    "open_flows",
+    "root_option",
+    "run",
+]
+
+DEFAULT_SERVER = "127.0.0.1:7480"
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to reach flows: through ``server``, or in process on the etcd at ``endpoints``.
+
+    Where both are set, ``server`` is asked for flows, and ``endpoints`` are for the configuration
+    that only etcd holds. ``root`` is ``""`` or ``@name``; ``timeout_s`` bounds each call.
+    """
+
+    server: str | None = None
+    endpoints: tuple[str, ...] = ()
+    root: str = ""
+    timeout_s: float = 10.0
+
+
+# -- options -------------------------------------------------------------------------------------
+
+
+def split_endpoints(
+    _context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[str, ...]:
+    """``host:port,host:port``, each with ``http://`` or ``https://`` or without."""
+    parts = tuple(part.strip() for part in (value or "").split(",") if part.strip())
+    for part in parts:
+        if not part.rpartition(":")[2].rstrip("/").isdecimal():
+            raise click.BadParameter(f"{part!r} is not host:port", param=parameter)
+    return parts
+
+
+def endpoints_option(function: Function) -> Function:
+    """``--endpoints``, and etcdctl's own variable."""
+    return click.option(
+        "--endpoints",
+        metavar="HOST:PORT,…",
+        envvar="ETCDCTL_ENDPOINTS",
+        show_envvar=True,
+        callback=split_endpoints,
+        help="etcd to work on, without a flow service; certificates and user as for etcdctl.",
+    )(function)
+
+
+def root_option(function: Function) -> Function:
+    """``--root``: one of several systems in one etcd."""
+    return click.option(
+        "--root",
+        metavar="@NAME",
+        default="",
+        envvar="FLOWCTL_ROOT",
+        show_envvar=True,
+        help="Root of all keys, as in @staging. With --server the service has its own.",
+    )(function)
+
+
+def connection_options(function: Function) -> Function:
+    """Adds --server, --endpoints, --root and --timeout; the command gets them as ``settings``."""
+
+    @functools.wraps(function)
+    def with_settings(*args: Any, **kwargs: Any) -> Any:
+        names = ("server", "endpoints", "root", "timeout_s")
+        kwargs["settings"] = _settings(
+            click.get_current_context(), **{name: kwargs.pop(name) for name in names}
+        )
+        return function(*args, **kwargs)
+
+    server = click.option(
+        "--server",
+        metavar="HOST:PORT",
+        envvar="FLOWCTL_SERVER",
+        show_envvar=True,
+        help=f"Flow service to ask. [default: {DEFAULT_SERVER}]",
+    )
+    timeout = click.option(
+        "--timeout",
+        "timeout_s",
+        metavar="SECONDS",
+        type=click.FloatRange(min=0, min_open=True),
+        default=10.0,
+        show_default=True,
+        help="How long each call may take.",
+    )
+    decorated = server(endpoints_option(root_option(timeout(with_settings))))
+    return cast(Function, decorated)
+
+
+def change_options(function: Function) -> Function:
+    """Adds --op, --by and --why."""
+    op = click.option(
+        "--op", metavar="ID", default="", help="Request id: done once, however often it is sent."
+    )
+    by = click.option(
+        "--by", metavar="NAME", envvar="FLOWCTL_BY", help="Who does it. [default: you]"
+    )
+    why = click.option("--why", metavar="TEXT", default="", help="What for; kept in the history.")
+    return op(by(why(function)))
+
+
+def _settings(
+    context: click.Context,
+    *,
+    server: str | None,
+    endpoints: tuple[str, ...],
+    root: str,
+    timeout_s: float,
+) -> Settings:
+    """A flag beats any variable: --endpoints alone means "in process", FLOWCTL_SERVER or not."""
+    from_flag = click.core.ParameterSource.COMMANDLINE
+    source = context.get_parameter_source
+    if source("endpoints") is from_flag and source("server") is not from_flag:
+        server = None
+    if not server and not endpoints:
+        server = DEFAULT_SERVER
+    return Settings(server=server or None, endpoints=endpoints, root=root, timeout_s=timeout_s)
+
+
+# -- what they open ------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def open_flows(settings: Settings) -> AsyncIterator[Flows]:
+    """The flow service: over gRPC where a server is set, otherwise in this process, on etcd."""
+    if settings.server:
+        from flowsvc.client import Client
+
+        async with Client(settings.server, timeout_s=settings.timeout_s) as client:
+            yield client
+    else:
+        from flowsvc.service import FlowService
+        from kvconfig.keyspace import Keyspace
+
+        async with (
+            _open_store(settings) as store,
+            FlowService(store, Keyspace(settings.root)) as service,
+        ):
+            yield service
+
+
+@asynccontextmanager
+async def open_config(settings: Settings) -> AsyncIterator[Config | None]:
+    """The configuration layer, which is etcd itself; ``None`` where no endpoints are set."""
+    if not settings.endpoints:
+        yield None
+        return
+    from kvconfig.config import Config
+    from kvconfig.keyspace import Keyspace
+
+    async with _open_store(settings) as store:
+        yield Config(store, Keyspace(settings.root))
+
+
+def _open_store(settings: Settings) -> AbstractAsyncContextManager[Store]:
+    """Certificates, user and password come from the environment, as for etcdctl."""
+    import os
+
+    from kvconfig.etcd import Access, connect
+
+    endpoints = {"ETCDCTL_ENDPOINTS": ",".join(settings.endpoints)}
+    try:
+        access = Access.from_environ({**os.environ, **endpoints})
+    except ValueError as error:
+        raise click.UsageError(f"ETCDCTL_*: {error}") from error
+    return connect(access, timeout_s=settings.timeout_s)
+
+
+def actor(by: str | None, why: str) -> Actor:
+    """Who does it; unless told, the user of this system."""
+    from flowsvc.model import Actor
+
+    if by is None:
+        import getpass
+
+        try:
+            by = getpass.getuser()
+        except (KeyError, OSError):  # no such user, as in some containers
+            by = ""
+    return Actor(by=by, why=why)
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run the asynchronous part of a command."""
+    import asyncio
+
+    return asyncio.run(main)
