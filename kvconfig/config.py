@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from kvconfig.codec import encode, parse_json
-from kvconfig.errors import Conflict, OutcomeUnknown
+from kvconfig.errors import Conflict, KvError, OutcomeUnknown, StoreError
 from kvconfig.informer import Informer
 from kvconfig.keys import Range, one, prefix
 from kvconfig.keyspace import Keyspace
@@ -63,8 +63,10 @@ class Config:
         """Write one item; its new mod_revision.
 
         With ``if_revision`` only where the item is at that mod_revision still (0: absent), else
-        :class:`Conflict`; such a write survives a lost reply. Without it the last writer wins, and
-        a lost reply is :class:`OutcomeUnknown`. Raises ``ReservedType`` and ``InvalidValue``.
+        :class:`Conflict`; such a write survives a lost reply, unless somebody else writes
+        another value meanwhile (an equal one counts as this: count with a value of one's own).
+        Without it the last writer wins. Raises :class:`OutcomeUnknown` where a lost reply leaves
+        open whether it was written, ``ReservedType`` and ``InvalidValue``.
         """
         name, data = self._ks.writable_item(type_, key), encode(value)
         txn = Txn(_expected(name, if_revision), (Put(name, data),), (Read(name),))
@@ -74,7 +76,7 @@ class Config:
         stands = _stands(commit)
         if repeated and stands is not None and stands.value == data:
             return stands.mod_revision
-        raise Conflict(name, expected=if_revision, actual=stands.mod_revision if stands else 0)
+        raise _refused(name, if_revision, stands, repeated=repeated)
 
     async def delete(self, type_: str, key: str, *, if_revision: int | None = None) -> bool:
         """Remove one item; whether there was one. ``if_revision`` and errors as in :meth:`put`."""
@@ -86,7 +88,7 @@ class Config:
         stands = _stands(commit)
         if repeated and stands is None:
             return True
-        raise Conflict(name, expected=if_revision, actual=stands.mod_revision if stands else 0)
+        raise _refused(name, if_revision, stands, repeated=repeated)
 
     def watch(self, type_: str, key: str = "") -> Informer[ConfigItem]:
         """A live view of a type, or of one of its keys; enter it to start it."""
@@ -109,17 +111,32 @@ class Config:
         )
 
     async def _commit(self, txn: Txn) -> tuple[Commit, bool]:
-        """The answer, and whether it was sent twice: a compare makes that safe."""
+        """The answer, and whether it was sent twice: a compare makes that safe.
+
+        Once a reply was lost, no failure can say any more that nothing was written.
+        """
         try:
             return await self._store.commit(txn), False
         except OutcomeUnknown:
             if not txn.compares:
                 raise
-        return await self._store.commit(txn), True
+        try:
+            return await self._store.commit(txn), True
+        except StoreError as error:
+            raise OutcomeUnknown(str(error)) from error
 
 
 def _expected(key: bytes, if_revision: int | None) -> tuple[Compare, ...]:
     return () if if_revision is None else (at(key, Revision(if_revision)),)
+
+
+def _refused(
+    key: bytes, expected: int | None, stands: KeyValue | None, *, repeated: bool
+) -> KvError:
+    """After a lost reply, what stands there may have been written after this very write."""
+    actual = stands.mod_revision if stands else 0
+    conflict = Conflict(key, expected=expected, actual=actual)
+    return OutcomeUnknown(f"the reply was lost, then: {conflict}") if repeated else conflict
 
 
 def _stands(commit: Commit) -> KeyValue | None:
