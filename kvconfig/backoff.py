@@ -17,7 +17,7 @@ class Backoff:
     Full jitter keeps many clients from coming back at the same moment.
     """
 
-    def __init__(self, *, first_s: float = 0.05, most_s: float = 5.0) -> None:
+    def __init__(self, *, first_s: float = 0.05, most_s: float = 2.0) -> None:
         self._wait = tenacity.wait_random_exponential(multiplier=first_s, max=most_s)
         self.attempts = 0
 
