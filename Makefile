@@ -18,11 +18,11 @@ PROTOS := kvconfig/etcd/rpc.proto flowsvc/api/v1/flow.proto
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check format proto lock peers clean
+.PHONY: help setup demo test test-matrix bench robustness check format proto lock peers clean
 
 help: ## list the targets
 	@echo 'usage: make TARGET'
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-11s %s\n", $$1, $$2}'
 
 setup: $(READY) ## make the environment: .venv, from requirements/dev.lock
 
@@ -32,6 +32,16 @@ demo: $(READY) ## two flows, live: separate processes on a real etcd (BLUEPRINT=
 
 test: $(READY) $(PEERS_READY) ## run the tests (PYTEST_ARGS='-k name -x'; ETCD=container for Docker)
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+test-matrix: $(READY) ## the contract suite on etcd 3.4, 3.5.1 and the newest
+	@VENV=$(VENV) tools/test-matrix $(PYTEST_ARGS)
+
+bench: $(READY) ## measure, beside bare stubs in the same run (BENCH_ARGS='--runs 5 10,000-keys')
+	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+robustness: $(READY) ## hurt clusters of real etcd and look on: 7 minutes (PYTEST_ARGS='-m robustness_ci': 2)
+	@etcd=$${ETCD_BIN:-$$(tools/get-etcd forky .etcd || tools/get-etcd trixie .etcd)} && \
+	  ETCD_BIN="$$etcd" $(BIN)/pytest -m robustness tests/robustness $(PYTEST_ARGS)
 
 check: $(READY) ## formatting, lint, types, layers, and no machine's paths or addresses
 	$(BIN)/ruff format --check .

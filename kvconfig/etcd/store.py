@@ -26,7 +26,7 @@ from kvconfig.errors import (
 from kvconfig.etcd import rpc_pb2 as pb
 from kvconfig.etcd.access import Access
 from kvconfig.etcd.auth import Metadata, Tokens
-from kvconfig.etcd.endpoints import Endpoints
+from kvconfig.etcd.endpoints import MAX_RESPONSE_BYTES, Endpoints
 from kvconfig.etcd.messages import commit_of, key_value, range_request, txn_request
 from kvconfig.etcd.server import Member, advise, parse_version
 from kvconfig.etcd.status import Call, from_status
@@ -42,6 +42,9 @@ Response = TypeVar("Response", bound=Message)
 
 PAGE_SIZE = 5_000
 """Keys a page. Small pages cost: etcd counts the rest of the range again for each (measured)."""
+
+CAREFUL_PAGE_SIZE = MAX_RESPONSE_BYTES // (3 * 2**19)
+"""Keys a page where pages are too large: as many as fit with etcd's largest values, 1.5 MiB."""
 
 _RETRY = tenacity.AsyncRetrying(
     retry=tenacity.retry_if_exception_type(Unavailable),
@@ -117,7 +120,7 @@ class EtcdStore:
             except ResponseTooLarge:
                 if limit == 1:
                     raise
-                limit = max(1, limit // 2)
+                limit = CAREFUL_PAGE_SIZE if limit > CAREFUL_PAGE_SIZE else limit // 2
                 continue
             revision = revision or Revision(response.header.revision)
             yield Page(tuple(map(key_value, response.kvs)), revision)

@@ -1,0 +1,185 @@
+"""What is measured. Each scenario prints one JSON object of figures; units stand in their names."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import secrets
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import grpc.aio
+
+from kvconfig.etcd import EtcdStore, connect
+from kvconfig.etcd import rpc_pb2 as pb
+from kvconfig.etcd.endpoints import MAX_RESPONSE_BYTES
+from kvconfig.informer import Informer
+from kvconfig.keys import Range, prefix
+from kvconfig.model import KeyValue
+from kvconfig.records import decode_variant
+from kvconfig.txn import Delete, Put, Txn
+
+Figures = dict[str, float]
+VALUE = b'{"parameters":{"chunk-size":"2000"},"topics":{"input":"flow:a","output":"flow:b"}}'
+PUTS = 100
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """``run`` gets the endpoint and a range of its own."""
+
+    about: str
+    run: Callable[[EtcdStore, str, Range], Awaitable[Figures]]
+
+
+def _rss_mb() -> float:
+    """The most memory this process ever had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+async def _fill(store: EtcdStore, range_: Range, keys: int, value: bytes) -> None:
+    """Put many keys, a transaction at a time."""
+    names = [range_.start + b"%07d" % number for number in range(keys)]
+    per_txn = max(1, min(PUTS, 1_000_000 // len(value)))
+    for first in range(0, keys, per_txn):
+        puts = tuple(Put(name, value) for name in names[first : first + per_txn])
+        await store.commit(Txn(then=puts))
+
+
+async def _bare_list(endpoint: str, range_: Range) -> int:
+    """The same list on a bare stub, in the same pages; its bytes."""
+    options = [("grpc.max_receive_message_length", MAX_RESPONSE_BYTES)]
+    total, start = 0, range_.start
+    async with grpc.aio.insecure_channel(endpoint, options=options) as channel:
+        stub = channel.unary_unary(
+            "/etcdserverpb.KV/Range",
+            request_serializer=pb.RangeRequest.SerializeToString,
+            response_deserializer=pb.RangeResponse.FromString,
+        )
+        while start:
+            request = pb.RangeRequest(key=start, range_end=range_.end, limit=5_000)
+            answer = await stub(request)
+            total += answer.ByteSize()
+            start = answer.kvs[-1].key + b"\0" if answer.more else b""
+    return total
+
+
+def _variant(kv: KeyValue) -> object:
+    return decode_variant(kv.value, key=kv.key)
+
+
+async def _cold_start(store: EtcdStore, endpoint: str, range_: Range, **fill: object) -> Figures:
+    clock = time.perf_counter
+    begun = clock()
+    size = await _bare_list(endpoint, range_)
+    bare_s = clock() - begun
+    bare_mb = _rss_mb()
+    begun = clock()
+    decode = _variant if fill["typed"] else (lambda kv: kv.value)
+    async with Informer(store, range_, decode) as informer:
+        await informer.synced()
+        synced_s = clock() - begun
+        return {
+            "keys": len(informer.items),
+            "listed_mb": size / 2**20,
+            "bare_list_s": bare_s,
+            "informer_synced_s": synced_s,
+            "ratio": synced_s / bare_s,
+            "peak_rss_after_bare_list_mb": bare_mb,
+            "peak_rss_mb": _rss_mb(),
+        }
+
+
+async def ten_thousand_keys(store: EtcdStore, endpoint: str, range_: Range) -> Figures:
+    """Typed variants, then an update of each in transactions of 10."""
+    await _fill(store, range_, 10_000, VALUE)
+    figures = await _cold_start(store, endpoint, range_, typed=True)
+    async with Informer(store, range_, _variant) as informer:
+        await informer.synced()
+        begun, cpu = time.perf_counter(), time.process_time()
+        names = list(informer.items)
+        last = names[-1], informer.revision
+        for first in range(0, len(names), 10):
+            puts = tuple(Put(name, VALUE) for name in names[first : first + 10])
+            await store.commit(Txn(then=puts))
+        await informer.until(lambda items: items[last[0]].mod_revision > last[1])
+        figures["update_all_s"] = time.perf_counter() - begun
+        figures["update_cpu_us_per_event_with_its_put"] = (
+            (time.process_time() - cpu) / len(names) * 1e6
+        )
+    return figures
+
+
+async def hundred_megabytes(store: EtcdStore, endpoint: str, range_: Range) -> Figures:
+    """200 values of 512 KiB: a page is far over gRPC's default limit, and over ours."""
+    await _fill(store, range_, 200, b"x" * 2**19)
+    clock = time.perf_counter
+    begun = clock()
+    async with Informer(store, range_, lambda kv: kv.value) as informer:
+        await informer.synced()
+        return {
+            "keys": len(informer.items),
+            "informer_synced_s": clock() - begun,
+            "peak_rss_mb": _rss_mb(),
+        }
+
+
+async def thousand_informers(store: EtcdStore, endpoint: str, range_: Range) -> Figures:
+    """1,000 informers on one client; then one transaction of 20 keys, which 20 of them hear."""
+    clock = time.perf_counter
+    ranges = [prefix(range_.start + b"%04d/" % number) for number in range(1_000)]
+    informers: list[Informer[bytes]] = [
+        Informer(store, each, lambda kv: kv.value) for each in ranges
+    ]
+    before_mb = _rss_mb()
+    begun = clock()
+    for informer in informers:
+        await informer.__aenter__()
+    try:
+        for informer in informers:
+            await informer.synced()
+        synced_s = clock() - begun
+        begun = clock()
+        await store.commit(Txn(then=tuple(Put(each.start + b"x", b"1") for each in ranges[:20])))
+        for informer in informers[:20]:
+            await informer.until(lambda items: len(items) == 1)
+        return {
+            "synced_s": synced_s,
+            "20_of_them_hear_a_transaction_ms": (clock() - begun) * 1e3,
+            "informers_that_heard_something": sum(i.stats.events > 0 for i in informers),
+            "watch_streams": store.calls["Watch/Watch"],
+            "more_rss_mb": _rss_mb() - before_mb,
+        }
+    finally:
+        for informer in informers:
+            await informer.__aexit__(None, None, None)
+
+
+SCENARIOS = {
+    "10,000-keys": Scenario("typed, cold start and an update of each", ten_thousand_keys),
+    "100-MB": Scenario("200 values of 512 KiB", hundred_megabytes),
+    "1,000-informers": Scenario("on one client, one stream", thousand_informers),
+}
+
+
+@asynccontextmanager
+async def _own_range(store: EtcdStore) -> AsyncIterator[Range]:
+    """A range of this run's own, empty again afterwards."""
+    range_ = prefix(f"/bench-{secrets.token_hex(6)}/".encode())
+    try:
+        yield range_
+    finally:
+        await store.commit(Txn(then=(Delete(range_.start, range_.end),)))
+
+
+async def _main(name: str, endpoint: str) -> None:
+    async with connect([endpoint], timeout_s=30) as store, _own_range(store) as range_:
+        json.dump(await SCENARIOS[name].run(store, endpoint, range_), sys.stdout)
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(*sys.argv[1:]))
