@@ -2,7 +2,7 @@
 
 Modules log as usual, a constant message and ``extra={…}``; this decides what a line looks like. A
 JSON line has ``time`` (seconds since the epoch, when it was logged), ``level``, ``event`` (the
-message) and ``logger``, then the extra fields, and ``exception`` (the traceback) where there is one.
+message) and ``logger``, then the extra fields, and ``exception`` (a traceback) where there is one.
 """
 
 from __future__ import annotations

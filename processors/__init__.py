@@ -1,0 +1,40 @@
+"""What a stream processor is built on: subclass :class:`FlowProcessor`, write one variant.
+
+The rest (watching etcd, starting, stopping, retrying, reporting) is done for you. See
+:mod:`processors.processor` for an example and ``processors run --help`` for how to run one.
+"""
+
+from processors.errors import (
+    CannotHost,
+    Finding,
+    InvalidVariant,
+    Permanent,
+    ProcessorError,
+    StartTimeout,
+    StopTimeout,
+)
+from processors.instance import Instance
+from processors.lifecycle import Tasks
+from processors.processor import FlowProcessor
+from processors.runner import run, running
+from processors.spec import Parameter, Spec
+from processors.variant import Value, Variant
+
+__all__ = [
+    "CannotHost",
+    "Finding",
+    "FlowProcessor",
+    "Instance",
+    "InvalidVariant",
+    "Parameter",
+    "Permanent",
+    "ProcessorError",
+    "Spec",
+    "StartTimeout",
+    "StopTimeout",
+    "Tasks",
+    "Value",
+    "Variant",
+    "run",
+    "running",
+]

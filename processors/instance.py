@@ -1,0 +1,113 @@
+"""One running copy of a processor: informer → reconciler → status."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from kvconfig.backoff import Backoff
+from kvconfig.errors import InvalidName
+from kvconfig.informer import Informer
+from kvconfig.keys import check_name
+from kvconfig.keyspace import Keyspace
+from kvconfig.model import Revision
+from kvconfig.records import InstanceStatus, VariantRecord
+from kvconfig.store import Store
+from processors.errors import CannotHost
+from processors.processor import FlowProcessor
+from processors.reconciler import Reconciler, decode_item, patient
+from processors.service import until_one_ends
+from processors.sessions import Sessions
+from processors.status import About, Publisher, fold
+
+__all__ = ["Instance", "hosted"]
+
+logger = logging.getLogger(__name__)
+
+
+class Instance:
+    """What the host of an instance sees of it. :func:`hosted` makes one."""
+
+    def __init__(
+        self,
+        processor: FlowProcessor,
+        name: str,
+        informer: Informer[VariantRecord],
+        reconciler: Reconciler,
+        publisher: Publisher,
+    ) -> None:
+        self.processor = processor
+        self.name = name
+        self.informer = informer
+        self.reconciler = reconciler
+        self._publisher = publisher
+
+    async def settled(self, revision: Revision = Revision(0)) -> None:
+        """Return when everything up to ``revision`` was heard, and all was done that is due."""
+        await self.informer.until(lambda _: self.informer.revision >= revision)
+        await self.reconciler.quiet()
+
+    async def failed(self) -> None:
+        """Raise what ended the machinery itself, when something does. Never returns."""
+        await until_one_ends(
+            self.informer.until(lambda _: False),
+            self.reconciler.failed(),
+            self._publisher.failed(),
+        )
+
+
+@asynccontextmanager
+async def hosted(
+    processor: FlowProcessor,
+    store: Store,
+    sessions: Sessions,
+    keyspace: Keyspace,
+    *,
+    instance: str,
+    backoff: Callable[[], Backoff] = patient,
+) -> AsyncIterator[Instance]:
+    """Run ``processor`` as ``instance`` until the block is left: then every variant is stopped.
+
+    Raises :class:`CannotHost` for an id or a name that is not one.
+    """
+    try:
+        check_name(processor.id, "processor")
+        key = keyspace.processor(processor.id, instance)
+    except InvalidName as error:
+        raise CannotHost(f"{type(processor).__name__}: {error}") from error
+    informer: Informer[VariantRecord] = Informer(
+        store,
+        keyspace.active_flow_range(processor.id),
+        decode_item,
+        name=processor.id,
+    )
+    about = About(
+        host=socket.gethostname(),
+        started=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        version=_version(),
+    )
+
+    def status() -> InstanceStatus | None:
+        if not informer.revision:
+            return None
+        return fold(reconciler.rows(), informer.revision, about)
+
+    publisher = Publisher(store, sessions, key, status)
+    reconciler = Reconciler(
+        processor, informer, keyspace, on_change=publisher.notify, backoff=backoff
+    )
+    async with informer, publisher, reconciler:
+        logger.info("instance started", extra={"processor": processor.id, "instance": instance})
+        yield Instance(processor, instance, informer, reconciler, publisher)
+    logger.info("instance ended", extra={"processor": processor.id, "instance": instance})
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("kvconfig")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"  # run from a folder, without being installed

@@ -1,0 +1,318 @@
+"""From what is stored to what runs: informer → queue of keys → one step after another.
+
+Promises:
+
+* Level-triggered: it acts on what is wanted and what is there, never on the kind of an event.
+* Serial per variant, parallel across variants; a variant never runs twice at once.
+* A bad value, or a variant that fails, hurts that variant only. The last good value keeps running
+  (it is started again, where trying a new one has ended it); the failure is reported, and tried
+  again after growing, jittered delays. A permanent one waits for the next put.
+* Equal values restart nothing.
+* A start or stop that hangs is cut off at a deadline. What ignores even that is reported, and
+  nothing of that variant is started before it has ended.
+
+Not promised: that each value put is started; of several in a row the last one counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from types import TracebackType
+
+from kvconfig.backoff import Backoff
+from kvconfig.errors import KvError, show_key
+from kvconfig.informer import Batch, Informer
+from kvconfig.keyspace import Keyspace
+from kvconfig.model import KeyValue, Revision
+from kvconfig.records import VariantFailure, VariantRecord, decode_variant
+from processors.diff import Bad, Decision, Desired, Gone, Wanted, decide
+from processors.errors import ProcessorError, StopTimeout
+from processors.lifecycle import RunningVariant
+from processors.processor import FlowProcessor
+from processors.service import Service
+from processors.slot import Attempts, Slot, describe
+from processors.status import Row
+from processors.variant import Variant
+from processors.workqueue import CallLater, WorkQueue
+
+__all__ = ["Reconciler", "decode_item"]
+
+STABLE_S = 60.0
+"""A variant that crashes after having run this long starts again with short delays."""
+
+logger = logging.getLogger(__name__)
+
+
+def decode_item(kv: KeyValue) -> VariantRecord:
+    """What an informer of variants decodes with. (The name in the key is looked at later.)"""
+    return decode_variant(kv.value, key=kv.key)
+
+
+def patient() -> Backoff:
+    """The delays between attempts at one variant."""
+    return Backoff(first_s=0.5, most_s=60.0)
+
+
+class Reconciler(Service):
+    """Makes the variants of one processor run as ``informer`` has them.
+
+    Enter it to start the work; leaving it stops every variant, in parallel. ``on_change`` is called
+    whenever :meth:`rows` may have changed.
+    """
+
+    def __init__(
+        self,
+        processor: FlowProcessor,
+        informer: Informer[VariantRecord],
+        keyspace: Keyspace,
+        *,
+        on_change: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        backoff: Callable[[], Backoff] = patient,
+        call_later: CallLater | None = None,
+    ) -> None:
+        self._processor = processor
+        self._informer = informer
+        self._keyspace = keyspace
+        self._on_change = on_change
+        self._clock = clock
+        self._now = now
+        self._backoff = backoff
+        self._queue: WorkQueue[bytes] = WorkQueue(
+            concurrency=processor.concurrency, call_later=call_later
+        )
+        self._slots: dict[bytes, Slot] = {}
+        self._moved = asyncio.Event()
+        self._prefix = len(informer.range.start)
+
+    # -- what its owner sees -----------------------------------------------------------------
+
+    @property
+    def running(self) -> Mapping[str, Variant]:
+        """What runs now, by the name of the variant."""
+        found = ((slot.label, slot.running) for slot in self._slots.values())
+        return {label: variant for label, variant in found if variant is not None}
+
+    @property
+    def failures(self) -> Mapping[str, VariantFailure]:
+        """What does not run as desired, and why."""
+        found = ((slot.label, slot.failure) for slot in self._slots.values())
+        return {label: failure for label, failure in found if failure is not None}
+
+    def rows(self) -> list[Row]:
+        """Every variant that is not as desired."""
+        return [
+            Row(variant=slot.label, since=slot.since, failure=slot.failure)
+            for slot in self._slots.values()
+            if slot.since
+        ]
+
+    async def until(self, predicate: Callable[[Reconciler], bool]) -> None:
+        """Return once ``predicate`` holds; it is asked after every change."""
+        while not predicate(self):
+            self._moved.clear()
+            await self._moved.wait()
+
+    async def quiet(self) -> None:
+        """Return when nothing is left to do but retries that are not due yet."""
+        await self._queue.quiet()
+
+    def heard(self, batch: Batch[VariantRecord]) -> None:
+        """Take note of what changed. The informer calls it."""
+        for change in batch.changes:
+            slot = self._slots.get(change.key)
+            if slot is None:
+                label = show_key(change.key[self._prefix :])[:128]
+                slot = self._slots[change.key] = Slot(change.key, label)
+            revision = change.new.mod_revision if change.new else batch.revision
+            slot.behind(revision)
+            for tried in slot.tries:
+                tried.reset()
+            self._queue.add(change.key)
+            logger.info(
+                "variant changed",
+                extra={
+                    "processor": self._processor.id,
+                    "variant": slot.label,
+                    "change": "put" if change.new else "delete",
+                    "revision": revision,
+                    "resync": batch.resync,
+                },
+            )
+        self._changed()
+
+    # -- life --------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        self._informer.subscribe(self.heard)
+        await self._queue.run(self._reconcile)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            await super().__aexit__(kind, error, traceback)
+        finally:
+            await self._drain()
+
+    async def _drain(self) -> None:
+        """Stop every variant, at the same time."""
+        live = [slot for slot in self._slots.values() if slot.runner is not None]
+        for slot in live:
+            assert slot.runner is not None
+            slot.behind(slot.runner.variant.mod_revision)
+        self._changed()
+        try:
+            await asyncio.gather(*(self._stop(slot, "draining") for slot in live))
+        finally:
+            for slot in live:
+                if slot.runner is not None:
+                    slot.runner.kill()
+
+    # -- one key -----------------------------------------------------------------------------
+
+    async def _reconcile(self, key: bytes) -> None:
+        """Step by step until nothing is left to do for now; each step looks at the state anew."""
+        slot = self._slots.get(key)
+        while slot is not None:
+            await self._bury(slot)
+            desired = self._desired(key)
+            decision = decide(desired, slot.observed(self._clock()))
+            if decision.action == "nothing":
+                self._conclude(slot, desired, decision)
+                return
+            self._changed()
+            if decision.action == "start":
+                assert decision.variant is not None
+                await self._start(slot, decision.variant)
+            elif decision.action == "stop":
+                await self._stop(slot, "deleted")
+                slot.good = None
+            else:
+                await self._stop(slot, "changed")
+
+    def _desired(self, key: bytes) -> Desired:
+        item = self._informer.items.get(key)
+        if item is None:
+            return Gone()
+        if item.value is None:
+            return Bad(item.error or RuntimeError("no value"))
+        try:
+            name = self._keyspace.parse_active_flow(key)
+            variant = self._processor.spec.check(name, item.value, item.mod_revision)
+            self._processor.check(variant)
+        except Exception as error:  # noqa: BLE001 - a check that breaks is this variant's failure
+            return Bad(error)
+        return Wanted(variant)
+
+    async def _bury(self, slot: Slot) -> None:
+        """See to a runner that crashed, or that came to its end after all."""
+        runner = slot.runner
+        if runner is not None and runner.crashed:
+            slot.behind(runner.variant.mod_revision)
+            tried = slot.attempts(runner.variant)
+            if self._clock() - tried.started_at >= STABLE_S:
+                tried.reset()
+            await self._stop(slot, "crashed")
+            self._failed(slot, tried, runner.error or RuntimeError("it ended by itself"))
+        elif runner is not None and runner.ended:
+            slot.runner, slot.stuck = None, None
+
+    async def _start(self, slot: Slot, variant: Variant) -> None:
+        tried = slot.attempts(variant)
+        runner = RunningVariant(variant, self._processor.variant, lambda: self._queue.add(slot.key))
+        slot.runner = runner
+        try:
+            await runner.start(self._processor.start_timeout_s)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this variant's failure
+            if runner.ended:
+                slot.runner = None
+            else:
+                slot.stuck = StopTimeout(self._processor.start_timeout_s)
+            self._failed(slot, tried, error)
+        else:
+            tried.succeeded(self._clock())
+            slot.good = variant
+            logger.info("variant started", extra=self._about(slot, variant.mod_revision))
+
+    async def _stop(self, slot: Slot, reason: str) -> None:
+        runner = slot.runner
+        assert runner is not None
+        about = {**self._about(slot, runner.variant.mod_revision), "reason": reason}
+        crashed = runner.crashed
+        try:
+            await runner.stop(self._processor.stop_timeout_s)
+        except StopTimeout as error:
+            slot.stuck = error
+        if not runner.ended:
+            logger.error("variant does not stop", extra=about)
+            return
+        slot.runner, slot.stuck = None, None
+        if runner.error is not None and not crashed:
+            logger.warning("variant failed while it stopped", extra=about, exc_info=runner.error)
+        logger.info("variant stopped", extra=about)
+
+    def _failed(self, slot: Slot, tried: Attempts, error: Exception) -> None:
+        tried.failed(error, self._clock(), self._backoff)
+        retry_s = tried.retry_at - self._clock()
+        self._log_failure(slot, tried.variant.mod_revision, error, tried.count, retry_s)
+
+    def _conclude(self, slot: Slot, desired: Desired, decision: Decision) -> None:
+        """Nothing is left to do, at least for now: as desired, or not, and then why."""
+        wanted = desired.variant if isinstance(desired, Wanted) else None
+        error = decision.error or slot.stuck
+        if error is not None:
+            self._report(slot, desired, error)
+        elif slot.runner is None or slot.running is not None:
+            slot.failure, slot.since = None, Revision(0)
+            if isinstance(desired, Gone):
+                del self._slots[slot.key]
+        slot.forget_others(wanted)
+        retry_at = slot.next_retry_at(now := self._clock())
+        if retry_at < math.inf:
+            self._queue.add_after(slot.key, retry_at - now)
+        self._changed()
+
+    def _report(self, slot: Slot, desired: Desired, error: Exception) -> None:
+        tried = slot.attempts(desired.variant) if isinstance(desired, Wanted) else None
+        attempts = max(tried.count, 1) if tried else 1
+        text = describe(error)
+        before = slot.failure
+        if tried is None and (before is None or before.error != text):
+            self._log_failure(slot, slot.since, error, attempts, math.inf)
+        since = before.since if before else self._now().isoformat(timespec="milliseconds")
+        slot.failure = VariantFailure(error=text, attempts=attempts, since=since)
+
+    # -- telling -----------------------------------------------------------------------------
+
+    def _log_failure(
+        self, slot: Slot, revision: Revision, error: Exception, attempts: int, retry_s: float
+    ) -> None:
+        unexpected = not isinstance(error, ProcessorError | KvError)
+        logger.warning(
+            "variant failed",
+            exc_info=error if unexpected else None,
+            extra={
+                **self._about(slot, revision),
+                "error": describe(error),
+                "attempts": attempts,
+                "retry_s": round(retry_s, 3) if retry_s < math.inf else None,
+                "last_good_runs": slot.running is not None,
+            },
+        )
+
+    def _about(self, slot: Slot, revision: Revision) -> dict[str, object]:
+        return {"processor": self._processor.id, "variant": slot.label, "revision": revision}
+
+    def _changed(self) -> None:
+        self._moved.set()
+        self._on_change()

@@ -1,0 +1,119 @@
+"""Runs one or many processors in one process, on one store and one session, until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+
+from kvconfig.keyspace import Keyspace
+from kvconfig.store import Store
+from processors.instance import Instance, hosted
+from processors.processor import FlowProcessor
+from processors.service import until_one_ends
+from processors.sessions import Sessions
+
+__all__ = ["default_instance", "run", "running", "stop_on_signals"]
+
+logger = logging.getLogger(__name__)
+
+
+def default_instance() -> str:
+    """A name for the instances of this process: host and process id."""
+    return f"{socket.gethostname()[:100]}-{os.getpid()}"
+
+
+@asynccontextmanager
+async def running(
+    store: Store,
+    processors: Sequence[FlowProcessor],
+    *,
+    keyspace: Keyspace | None = None,
+    instance: str = "",
+    ttl_s: int = 10,
+) -> AsyncIterator[list[Instance]]:
+    """Run ``processors`` while the block runs, each as ``instance`` of its own id.
+
+    Leaving stops them all, at the same time, deletes their keys and ends the session.
+    """
+    name = instance or default_instance()
+    space = keyspace or Keyspace()
+    leave = asyncio.Event()
+    async with Sessions(store, ttl_s=ttl_s) as sessions:
+        ready: list[asyncio.Future[Instance]] = []
+        tasks: list[asyncio.Task[None]] = []
+        for processor in processors:
+            hosting = hosted(processor, store, sessions, space, instance=name)
+            ready.append(asyncio.get_running_loop().create_future())
+            label = f"instance {processor.id}"
+            tasks.append(asyncio.create_task(_host(hosting, ready[-1], leave), name=label))
+        try:
+            yield [await one for one in ready]
+        finally:
+            leave.set()
+            if tasks:
+                await asyncio.wait(tasks)
+        for task in tasks:
+            task.result()
+
+
+async def _host(
+    hosting: AbstractAsyncContextManager[Instance],
+    ready: asyncio.Future[Instance],
+    leave: asyncio.Event,
+) -> None:
+    """One instance in a task of its own, so that all of them stop at the same time."""
+    try:
+        async with hosting as instance:
+            ready.set_result(instance)
+            await leave.wait()
+    except Exception as error:
+        if ready.done():
+            raise
+        ready.set_exception(error)
+
+
+async def run(
+    store: Store,
+    processors: Sequence[FlowProcessor],
+    stop: asyncio.Event,
+    *,
+    keyspace: Keyspace | None = None,
+    instance: str = "",
+) -> None:
+    """Run ``processors`` until ``stop`` is set; raises what ends the machinery itself."""
+    async with running(store, processors, keyspace=keyspace, instance=instance) as instances:
+        await until_one_ends(_wait(stop), *(one.failed() for one in instances))
+
+
+async def _wait(stop: asyncio.Event) -> None:
+    await stop.wait()
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[asyncio.Event]:
+    """An event that SIGTERM or SIGINT sets; the second one ends the process at once."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+
+    def heard(number: signal.Signals) -> None:
+        if stop.is_set():
+            logger.warning("ending at once", extra={"signal": number.name})
+            sys.stdout.flush()
+            os._exit(128 + number)
+        logger.info("draining", extra={"signal": number.name})
+        stop.set()
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        loop.add_signal_handler(number, heard, number)
+    try:
+        yield stop
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

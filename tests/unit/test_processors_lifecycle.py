@@ -1,0 +1,190 @@
+"""One running variant: entered and left in one task, with its own tasks inside."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from types import MappingProxyType
+
+import pytest
+
+from kvconfig.model import Revision
+from processors import StartTimeout, StopTimeout, Tasks, Variant
+from processors.lifecycle import Open, RunningVariant
+
+VARIANT = Variant(
+    processor="p",
+    name="f",
+    topics=MappingProxyType({}),
+    parameters=MappingProxyType({}),
+    mod_revision=Revision(1),
+)
+
+
+class Boom(Exception):
+    """A failure."""
+
+
+def running(open_: Open) -> tuple[RunningVariant, asyncio.Event]:
+    """A variant, and an event that is set when it has changed by itself."""
+    changed = asyncio.Event()
+    return RunningVariant(VARIANT, open_, changed.set), changed
+
+
+async def forever(on_end: Callable[[], None] = lambda: None) -> None:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await asyncio.sleep(0)
+        on_end()
+
+
+async def fail() -> None:
+    raise Boom
+
+
+async def test_tasks_end_before_the_context_is_left() -> None:
+    """What they use is there until they have ended; then none can be started any more."""
+    order: list[str] = []
+
+    @asynccontextmanager
+    async def open_(_: Variant, tasks: Tasks) -> AsyncIterator[None]:
+        tasks.spawn(forever(lambda: order.append("task")))
+        yield
+        order.append("context")
+        with pytest.raises(RuntimeError, match="p/f is stopping"):
+            tasks.spawn(forever())
+
+    variant, _ = running(open_)
+    await variant.start(5)
+    assert variant.entered
+    await variant.stop(5)
+    assert order == ["task", "context"]
+    assert variant.ended
+    assert variant.error is None
+    assert not variant.crashed
+
+
+async def test_a_crash_is_raised_inside_the_context() -> None:
+    """The processor sees why its variant ends, and the owner too."""
+    seen: list[BaseException] = []
+    gate = asyncio.Event()
+
+    async def later() -> None:
+        await gate.wait()
+        raise Boom
+
+    @asynccontextmanager
+    async def open_(_: Variant, tasks: Tasks) -> AsyncIterator[None]:
+        tasks.spawn(later())
+        try:
+            yield
+        except Boom as error:
+            seen.append(error)
+
+    variant, changed = running(open_)
+    await variant.start(5)
+    gate.set()
+    await changed.wait()
+    assert variant.crashed
+    await variant.stop(5)
+    assert [variant.error] == seen
+
+
+async def test_a_task_that_returns_is_no_crash() -> None:
+    """Work that comes to its end leaves the variant running."""
+
+    @asynccontextmanager
+    async def open_(_: Variant, tasks: Tasks) -> AsyncIterator[None]:
+        await tasks.spawn(asyncio.sleep(0))
+        yield
+
+    variant, changed = running(open_)
+    await variant.start(5)
+    assert not variant.ended
+    assert not changed.is_set()
+    await variant.stop(5)
+
+
+async def test_a_crash_breaks_off_the_start() -> None:
+    """Entering may wait for a task; when that fails, so does entering, with the same error."""
+
+    @asynccontextmanager
+    async def open_(_: Variant, tasks: Tasks) -> AsyncIterator[None]:
+        tasks.spawn(fail())
+        await asyncio.Event().wait()
+        yield
+
+    variant, _ = running(open_)
+    with pytest.raises(Boom):
+        await variant.start(5)
+    assert variant.ended
+
+
+async def test_what_cannot_be_entered_is_said() -> None:
+    """Whatever goes wrong before the yield is the error of the start."""
+
+    @asynccontextmanager
+    async def without_yield(_: Variant, tasks: Tasks) -> AsyncIterator[None]:
+        tasks.spawn(forever())
+        if not len(tasks):
+            yield
+
+    variant, _ = running(without_yield)
+    with pytest.raises(RuntimeError, match="didn't yield"):
+        await variant.start(5)
+    variant, _ = running(lambda _v, _t: None)  # type: ignore[arg-type, return-value]
+    with pytest.raises(TypeError):
+        await variant.start(5)
+    assert variant.ended
+
+
+async def test_what_ignores_being_cancelled_has_not_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A stubborn task keeps its variant from having ended, however it is asked."""
+    monkeypatch.setattr("processors.lifecycle.GRACE_S", 0.01)
+    release = asyncio.Event()
+
+    async def stubborn() -> None:
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                continue
+
+    @asynccontextmanager
+    async def open_(_: Variant, tasks: Tasks) -> AsyncIterator[None]:
+        tasks.spawn(stubborn())
+        await asyncio.sleep(0)
+        yield
+
+    variant, changed = running(open_)
+    await variant.start(5)
+    with pytest.raises(StopTimeout):
+        await variant.stop(0.01)
+    assert not variant.ended
+    changed.clear()
+    release.set()
+    await changed.wait()
+    assert variant.ended
+
+
+async def test_a_start_that_hangs_is_cut_off() -> None:
+    """It is cancelled at its deadline, and cleans up."""
+    left: list[str] = []
+
+    @asynccontextmanager
+    async def open_(_: Variant, tasks: Tasks) -> AsyncIterator[None]:
+        try:
+            await asyncio.Event().wait()
+            yield
+        finally:
+            left.append("cleaned up")
+
+    variant, _ = running(open_)
+    with pytest.raises(StartTimeout):
+        await variant.start(0.01)
+    assert variant.ended
+    assert left == ["cleaned up"]
