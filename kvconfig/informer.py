@@ -164,7 +164,8 @@ class Informer(Generic[T]):
     async def synced(self) -> None:
         """Return once the first list is there.
 
-        Raises ``PermissionDenied`` or ``AuthenticationFailed``, which no waiting cures.
+        Raises ``PermissionDenied`` or ``AuthenticationFailed`` where that could not be read: it ends
+        the informer. (Where it happens later the cache grows old, and is tried again.)
         """
         await self.until(lambda _: True)
 
@@ -198,25 +199,27 @@ class Informer(Generic[T]):
         while True:
             try:
                 await self._list_and_watch()
-            except (PermissionDenied, AuthenticationFailed) as error:
-                logger.warning(
-                    "informer ended", extra={"informer": self.name, "reason": str(error)}
-                )
-                self._failure = error
-                self._moved.set()
-                return
             except StoreError as error:
+                refused = isinstance(error, PermissionDenied | AuthenticationFailed)
+                if refused and not self.revision:
+                    self._fail(error)
+                    return
                 self.stats.watch_ends += 1
+                first = self._backoff.attempts == 0
                 delay_s = self._backoff.next_s()
-                logger.warning(
+                logger.log(
+                    logging.WARNING if first else logging.DEBUG,  # once for each outage
                     "informer lists again",
                     extra={"informer": self.name, "reason": str(error), "delay_s": delay_s},
                 )
                 await asyncio.sleep(delay_s)
             except Exception as error:  # a defect of ours: tell those who wait, then say so
-                self._failure = error
-                self._moved.set()
+                self._fail(error)
                 raise
+
+    def _fail(self, error: Exception) -> None:
+        self._failure = error
+        self._moved.set()
 
     async def _list_and_watch(self) -> None:
         async with self._store.watch(self.range, start=Revision(0)) as batches:

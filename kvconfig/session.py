@@ -81,6 +81,8 @@ class Session:
         held = not self._lost.is_set()
         self._task.cancel()
         await asyncio.wait([self._task])
+        if not self._task.cancelled():
+            self._task.result()  # a defect of ours would be raised here
         if held:
             try:
                 await self._store.revoke(self._lease)

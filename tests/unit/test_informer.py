@@ -141,6 +141,20 @@ async def test_no_permission_is_said_and_ends_it() -> None:
         assert refused.value.key == b"/t/"
 
 
+async def test_permission_that_is_lost_later_is_waited_for() -> None:
+    """A role was changed under a running informer: it keeps what it has, and is there again."""
+    store = MemoryStore()
+    await put(store, a="1")
+    async with informer_on(store) as informer:
+        await informer.synced()
+        for _ in range(3):
+            store.fail_next(PermissionDenied(b"/t/"), "watch")
+        store.cut_watches("a cable")
+        await put(store, a="2")
+        await informer.until(lambda items: items[b"/t/a"].value == "2")
+        assert informer.stats.watch_ends == 4
+
+
 async def test_a_revision_that_came_before_is_a_broken_watch() -> None:
     """A batch at or below the cache's revision is never applied: the range is listed again."""
     store = MemoryStore()
