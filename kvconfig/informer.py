@@ -164,8 +164,8 @@ class Informer(Generic[T]):
     async def synced(self) -> None:
         """Return once the first list is there.
 
-        Raises ``PermissionDenied`` or ``AuthenticationFailed`` where that could not be read: it ends
-        the informer. (Where it happens later the cache grows old, and is tried again.)
+        Raises ``PermissionDenied`` or ``AuthenticationFailed`` where it cannot be read: that ends
+        the informer. (Where that happens later it is tried again, and the cache grows old.)
         """
         await self.until(lambda _: True)
 

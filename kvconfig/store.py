@@ -45,6 +45,9 @@ class Store(Protocol):
     async def commit(self, txn: Txn) -> Commit:
         """Do a transaction: at once, at one revision, or not at all. Sent once.
 
+        Linearizable where it reads or writes something, in either branch: etcd answers one that
+        only compares from a member that may lag.
+
         Raises ``OutcomeUnknown`` where no answer came, ``TransactionAborted`` where a nested guard
         did not hold, ``TooManyOperations``, ``RequestTooLarge``, ``DuplicateKey``, ``NoSpace``,
         ``LeaseNotFound`` and ``PermissionDenied`` as they say.
@@ -56,9 +59,10 @@ class Store(Protocol):
     ) -> AbstractAsyncContextManager[AsyncIterator[WatchBatch]]:
         """All changes of the range from ``start`` on, one batch per revision, in order, each once.
 
-        ``start`` 0 is now: changes later than any read that is made after entering. Entering returns when the server has confirmed the watch. Batches without events are signs
-        of life. The iteration never ends by itself: it raises ``Compacted`` (with the revision to
-        go on from), ``WatchEnded`` (stream lost, cancelled, no leader, consumer too slow) or
+        ``start`` 0 is now: changes later than any read that is made after entering. Entering
+        returns when the server has confirmed the watch. Batches without events are signs of life.
+        The iteration never ends by itself: it raises ``Compacted`` (with the revision to go on
+        from), ``WatchEnded`` (stream lost, cancelled, no leader, consumer too slow) or
         ``PermissionDenied``. A watch says nothing of a store restored to an older state: after
         any end, list again.
         """

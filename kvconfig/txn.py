@@ -217,8 +217,8 @@ def assemble(
     if _width(flat) <= limit:
         return Txn(flat.compares, flat.then, otherwise if len(otherwise) <= limit else ())
     for children in range(1, limit):
-        outer = max(len(head.compares), len(head.ops) + children)
-        groups = _pack(parts, limit - outer, children)
+        room = limit - max(len(head.compares), len(head.ops) + children)
+        groups = _pack(parts, room, children) if room > 0 else None
         if groups is not None:
             return Txn(head.compares, (*head.ops, *map(_nested, groups)))
     raise TooManyOperations(count=_width(flat), limit=capacity(head, limit=limit))

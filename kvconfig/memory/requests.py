@@ -126,7 +126,7 @@ def _compare_size(compare: Compare) -> int:
     value = compare.value
     held = _nested(len(value)) if isinstance(value, bytes) else 1 + _varint(value)
     end = 1 + _nested(len(compare.end)) if compare.end else 0  # its field number takes two bytes
-    return enums + _nested(len(compare.key)) + held + end
+    return enums + _bytes(compare.key) + held + end
 
 
 def _op_size(op: Operation) -> int:

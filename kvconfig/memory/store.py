@@ -12,7 +12,14 @@ from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from kvconfig.errors import Compacted, NoSpace, OutcomeUnknown, StoreError, Unavailable, WatchEnded
+from kvconfig.errors import (
+    Compacted,
+    NoSpace,
+    OutcomeUnknown,
+    RequestRefused,
+    StoreError,
+    WatchEnded,
+)
 from kvconfig.keys import Range
 from kvconfig.memory.leases import Leases
 from kvconfig.memory.mvcc import Mvcc
@@ -108,7 +115,7 @@ class MemoryStore:
 
     @asynccontextmanager
     async def watch(self, range_: Range, *, start: Revision) -> AsyncIterator[Subscription]:
-        """See :meth:`kvconfig.store.Store.watch`. A ``start`` of 0: from now on."""
+        """See :meth:`kvconfig.store.Store.watch`."""
         watch = Subscription(range_, start, max_backlog=self._max_backlog)
         try:
             await self._call("watch", lambda: self._open(watch))
@@ -212,7 +219,7 @@ class MemoryStore:
 
     def _fail(self, name: str) -> None:
         if self._closed:
-            raise Unavailable("the store was closed")
+            raise RequestRefused("this store is closed")
         for index, (error, call) in enumerate(self._failures):
             if call in ("", name):
                 del self._failures[index]

@@ -12,7 +12,7 @@ import grpc.aio
 from kvconfig.etcd import connect
 from kvconfig.etcd import rpc_pb2 as pb
 from kvconfig.memory import MemoryStore
-from kvconfig.model import Event, Revision, WatchBatch
+from kvconfig.model import Event, Page, Revision, WatchBatch
 from kvconfig.store import Store
 from kvconfig.txn import Commit, Put, Txn
 
@@ -104,3 +104,8 @@ async def decide(store: Store, txn: Txn) -> bool:
     """Whether the compares of a transaction held."""
     answer: Commit = await store.commit(txn)
     return answer.succeeded
+
+
+def keys_of(page: Page) -> list[bytes]:
+    """The keys of a list, in its order."""
+    return [kv.key for kv in page.items]

@@ -94,6 +94,16 @@ async def test_future_start(store: Store, base: bytes) -> None:
         assert (await next_events(watch)).revision == revisions[2] == now + 3
 
 
+async def test_watch_from_now(store: Store, base: bytes) -> None:
+    """A watch from 0 says all that comes after any read made once it is open, and nothing older."""
+    await put_each(store, [base + b"old"] * 5)
+    async with store.watch(prefix(base), start=Revision(0)) as watch:
+        page = await list_all(store, prefix(base))
+        revisions = await put_each(store, [base + b"new"] * 5)
+        assert revisions[0] == page.revision + 1
+        assert [(await next_events(watch)).revision for _ in revisions] == revisions
+
+
 async def test_siblings(store: Store, base: bytes) -> None:
     """A range hears nothing of its siblings, however alike their names, nor of parts of a batch."""
     near = [b"chunker/x", b"chunk", b"chunk.", b"chunk0", b"chunk/", b"Chunk/x"]
@@ -141,14 +151,20 @@ async def test_waiting_is_safe(store: Store, base: bytes) -> None:
     """A consumer that gives up waiting, and comes back, has missed nothing."""
     start = await put(store, (base + b"0", b""))
     async with store.watch(prefix(base + b"k/"), start=start) as watch:
-        for n in range(20):
+        heard: list[bytes] = []
+        for n in range(40):
             waiting = asyncio.ensure_future(next_events(watch))
             await asyncio.sleep(0)
+            await put(store, (base + b"k/%d" % n, b""))
+            for _ in range(n % 4):
+                await asyncio.sleep(0)
             waiting.cancel()
             await asyncio.wait([waiting])
-            await put(store, (base + b"k/%d" % n, b""))
-        for n in range(20):
-            assert (await next_events(watch)).events[0].key == base + b"k/%d" % n
+            if not waiting.cancelled():
+                heard.append(waiting.result().events[0].key)
+        while len(heard) < 40:
+            heard.append((await next_events(watch)).events[0].key)
+        assert heard == [base + b"k/%d" % n for n in range(40)]
 
 
 async def test_compacted_watch(backend: Backend, store: Store, base: bytes) -> None:

@@ -1,0 +1,140 @@
+"""JSON in one canonical form, and errors that say where."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kvconfig.codec import Decoder, canonical, decode, encode, parse_json
+from kvconfig.errors import InvalidValue
+
+NAN, INFINITY = math.nan, math.inf
+
+
+@pytest.mark.parametrize(
+    ("value", "data"),
+    [
+        ({"b": 1, "a": [True, None, "x"]}, b'{"a":[true,null,"x"],"b":1}'),
+        ({"a": {"z": {}, "Z": {}, "é": "é\n"}}, '{"a":{"Z":{},"z":{},"é":"é\\n"}}'.encode()),
+        ({"null": "null", "x": None}, b'{"null":"null","x":null}'),
+        (2**70, b"1180591620717411303424"),
+        (1.5, b"1.5"),
+        ("", b'""'),
+    ],
+)
+def test_encode(value: object, data: bytes) -> None:
+    """Keys are sorted, nothing is spaced, what is not ASCII is UTF-8."""
+    assert encode(value) == data
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        (NAN, "$"),
+        ({"a": NAN}, "$.a"),
+        ({"x": [1, {"y": INFINITY}], "n": None}, "$.x[1].y"),
+        ([None, -INFINITY], "$[1]"),
+        ("\ud800", "$"),
+        ({1: "x"}, "$"),
+        ({None: "x"}, "$"),
+        (object(), "$"),
+    ],
+)
+def test_encode_refuses(value: object, path: str) -> None:
+    """What JSON cannot hold is refused, not bent; a number that is none is named by its path."""
+    with pytest.raises(InvalidValue) as caught:
+        encode(value)
+    assert caught.value.path == path
+
+
+@pytest.mark.parametrize(
+    ("data", "form"),
+    [
+        (b' {"b" : 1,\n"a": "\\u00e9"} ', '{"a":"é","b":1}'.encode()),
+        (b'{"a":1,"a":2}', b'{"a":2}'),
+        (b"123456789012345678901234567890", b"123456789012345678901234567890"),
+        (b"[1.50, -0, 1e2]", b"[1.5,0,100.0]"),
+    ],
+)
+def test_canonical(data: bytes, form: bytes) -> None:
+    """Any JSON text has one canonical form, and that one is its own."""
+    assert canonical(data) == form
+    assert canonical(form) == form
+
+
+NO_JSON = [
+    b"",
+    b"not json",
+    b"{",
+    b"[1,]",
+    b"{} {}",
+    b"NaN",
+    b"1e400",
+    b"{'a': 1}",
+    b'"\xff"',
+    b'"\\ud800"',
+    b'"\xed\xa0\x80"',
+    b"[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("data", NO_JSON, ids=range(len(NO_JSON)))
+def test_no_json(data: bytes) -> None:
+    """Bytes that are no JSON in UTF-8 are refused, with the key under which they stood."""
+    for read in (parse_json, canonical, Decoder(dict[str, str])):
+        with pytest.raises(InvalidValue, match="/k at") as caught:
+            read(data, key=b"/k")
+        assert caught.value.key == b"/k"
+
+
+@pytest.mark.parametrize(
+    ("type_", "data", "path", "reason"),
+    [
+        (dict[str, str], b"[]", "$", "Expected `object`, got `array`"),
+        (dict[str, str], b'{"a":"x","b":1}', "$.b", "Expected `str`, got `int`"),
+        (dict[str, str], b'{"a":"x","b":null,"c":1}', "$.b", "Expected `str`, got `null`"),
+        (dict[str, str], b'{"a":"x","b":true}', "$.b", "Expected `str`, got `bool`"),
+        (dict[str, int], b'{"a":1,"b":1.5}', "$.b", "Expected `int`, got `float`"),
+        (dict[str, int], b'{"a":1,"b":"2"}', "$.b", "Expected `int`, got `str`"),
+        (dict[str, dict[str, str]], b'{"a":{"b":"x"},"c":{"d":[]}}', "$.c.d", None),
+        (dict[str, list[int]], b'{"a":[1],"b":[1,{}]}', "$.b[1]", None),
+        (list[dict[str, str]], b'[{"a":"x"},{"b":3}]', "$[1].b", None),
+    ],
+)
+def test_where(type_: Any, data: bytes, path: str, reason: str | None) -> None:
+    """A value of the wrong type is found by its exact path."""
+    with pytest.raises(InvalidValue) as caught:
+        decode(data, type_)
+    assert caught.value.path == path
+    assert reason in (None, caught.value.reason)
+
+
+def test_where_is_kept() -> None:
+    """A finding can be given the key later, and loses nothing."""
+    finding = InvalidValue("wrong", path="$.a").at(b"/k\n")
+    assert (finding.key, finding.path, finding.reason) == (b"/k\n", "$.a", "wrong")
+    assert str(finding) == r"/k\n at $.a: wrong"
+
+
+text = st.text(st.characters(exclude_categories=["Cs"]))
+numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+json_values = st.recursive(
+    st.none() | st.booleans() | numbers | text,
+    lambda inner: st.lists(inner) | st.dictionaries(text, inner),
+    max_leaves=10,
+)
+
+
+@settings(derandomize=True, deadline=None)
+@given(json_values)
+def test_round_trip(value: Any) -> None:
+    """What is encoded decodes to itself, here and for everybody else; its form is stable."""
+    data = encode(value)
+    assert parse_json(data) == json.loads(data) == value
+    assert canonical(data) == data
+    assert canonical(json.dumps(value, indent=2).encode()) == data
