@@ -25,7 +25,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import MappingProxyType, TracebackType
 from typing import Generic, Self, TypeVar
@@ -44,7 +44,7 @@ from kvconfig.errors import (
 )
 from kvconfig.keys import Range
 from kvconfig.model import KeyValue, Page, Revision, WatchBatch
-from kvconfig.store import Store, list_all
+from kvconfig.store import Store, Watch, list_all
 
 __all__ = ["Batch", "Change", "Informer", "Item", "Stats"]
 
@@ -224,7 +224,7 @@ class Informer(Generic[T]):
     async def _list_and_watch(self) -> None:
         async with self._store.watch(self.range, start=Revision(0)) as batches:
             self.stats.watches += 1
-            self._listed = await self._list()
+            await self._list(batches)
             self._backoff.reset()
             while True:
                 with suppress(TimeoutError):
@@ -233,7 +233,7 @@ class Informer(Generic[T]):
                             self._take(batch)
                 await self._verify(batches)
 
-    async def _verify(self, batches: AsyncIterator[WatchBatch]) -> None:
+    async def _verify(self, batches: Watch) -> None:
         """Anti-entropy: what a list shows, the watch has told, or tells soon. Else it is a bug."""
         page = await list_all(self._store, self.range, keys_only=True)
         if page.revision < self.revision:
@@ -260,20 +260,26 @@ class Informer(Generic[T]):
         cached = {key: item.mod_revision for key, item in self._cache.items()}
         return {key for key, _ in listed.items() ^ cached.items()}
 
-    async def _list(self) -> Revision:
-        """Read the whole range and hand out the difference to what was cached."""
+    async def _list(self, watch: Watch) -> None:
+        """Read the whole range and hand out the difference to what was cached.
+
+        Only if the watch has lived through it: a store that was restored between two pages of a
+        list gives parts of two histories at one revision.
+        """
         fresh: dict[bytes, Item[T]] = {}
         revision = Revision(0)
         async for page in self._store.list(self.range):
             revision = page.revision
             for kv in page.items:
                 fresh[kv.key] = self._item(kv)
+        if watch.ended is not None:
+            raise watch.ended
         self.stats.lists += 1
+        self._listed = revision
         changes = tuple(_difference(self._cache, fresh))
         self._cache.clear()
         self._cache.update(fresh)
         self._publish(Batch(revision, changes, resync=True))
-        return revision
 
     def _take(self, batch: WatchBatch) -> None:
         """What a watch said; what the first list showed already is passed over."""

@@ -10,11 +10,29 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from kvconfig.errors import StoreError
 from kvconfig.keys import Range
 from kvconfig.model import KeyValue, LeaseId, Page, Revision, WatchBatch
 from kvconfig.txn import Commit, Txn
 
-__all__ = ["Store", "list_all"]
+__all__ = ["Store", "Watch", "list_all"]
+
+
+class Watch(Protocol):
+    """An open watch: iterate over its batches. It never ends by itself, it raises."""
+
+    @property
+    def ended(self) -> StoreError | None:
+        """Why it ended, from the moment that is known: earlier than iterating gets there."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[WatchBatch]:
+        """Itself."""
+        ...
+
+    async def __anext__(self) -> WatchBatch:
+        """The next batch. Cancelled while it waits, it loses nothing."""
+        ...
 
 
 class Store(Protocol):
@@ -54,9 +72,7 @@ class Store(Protocol):
         """
         ...
 
-    def watch(
-        self, range_: Range, *, start: Revision
-    ) -> AbstractAsyncContextManager[AsyncIterator[WatchBatch]]:
+    def watch(self, range_: Range, *, start: Revision) -> AbstractAsyncContextManager[Watch]:
         """All changes of the range from ``start`` on, one batch per revision, in order, each once.
 
         ``start`` 0 is now: changes later than any read that is made after entering. Entering

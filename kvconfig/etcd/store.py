@@ -32,7 +32,8 @@ from kvconfig.etcd.server import Member, advise, parse_version
 from kvconfig.etcd.status import Call, from_status
 from kvconfig.etcd.watch import Opener, WatchHub
 from kvconfig.keys import Range
-from kvconfig.model import KeyValue, LeaseId, Page, Revision, WatchBatch
+from kvconfig.model import KeyValue, LeaseId, Page, Revision
+from kvconfig.store import Watch
 from kvconfig.txn import Commit, Put, Read, Txn, may_write
 
 __all__ = ["EtcdStore", "connect"]
@@ -133,9 +134,7 @@ class EtcdStore:
         response = await self._unary("KV/Txn", txn_request(txn), pb.TxnResponse, call)
         return commit_of(response)
 
-    def watch(
-        self, range_: Range, *, start: Revision
-    ) -> AbstractAsyncContextManager[AsyncIterator[WatchBatch]]:
+    def watch(self, range_: Range, *, start: Revision) -> AbstractAsyncContextManager[Watch]:
         return self._hub.watch(range_, start)
 
     async def grant(self, ttl_s: int) -> LeaseId:

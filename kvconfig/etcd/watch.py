@@ -56,8 +56,9 @@ class _Watcher:
         self._end: StoreError | None = None
 
     @property
-    def ended(self) -> bool:
-        return self._end is not None
+    def ended(self) -> StoreError | None:
+        """See :class:`kvconfig.store.Watch`."""
+        return self._end
 
     async def created(self) -> None:
         await self._created
@@ -104,7 +105,7 @@ class _Watcher:
     async def __anext__(self) -> WatchBatch:
         while not self._batches:
             if self._end is not None:
-                raise self._end
+                raise self._end.with_traceback(None)  # shared by all watches of a stream
             self._wake.clear()
             await self._wake.wait()
         return self._batches.popleft()
@@ -120,7 +121,7 @@ class _Stream:
         self._failed = failed
         self.ended = False
         self._silence_s = silence_s
-        self._outgoing: asyncio.Queue[pb.WatchRequest] = asyncio.Queue()
+        self._outgoing: asyncio.Queue[pb.WatchRequest | None] = asyncio.Queue()
         self._creating: deque[_Watcher] = deque()
         self._watchers: dict[int, _Watcher] = {}
         self._heard = time.monotonic()
@@ -166,6 +167,7 @@ class _Stream:
             watcher.end(error)
         self._creating.clear()
         self._watchers.clear()
+        self._outgoing.put_nowait(None)  # a call that is over does not end its sender by itself
         self._call.cancel()
 
     def _break(self, error: StoreError) -> None:
@@ -174,8 +176,8 @@ class _Stream:
         self.end(error)
 
     async def _requests(self) -> AsyncGenerator[pb.WatchRequest, None]:
-        while True:
-            yield await self._outgoing.get()
+        while (request := await self._outgoing.get()) is not None:
+            yield request
 
     async def _read(self) -> None:
         try:
@@ -232,7 +234,7 @@ class _Stream:
             watcher.end(_why_cancelled(response, watcher.range))
             return
         watcher.confirm(response.watch_id)
-        if watcher.ended:
+        if watcher.ended is not None:
             self._cancel(response.watch_id)
         else:
             self._watchers[response.watch_id] = watcher

@@ -30,6 +30,11 @@ class Subscription:
         self._wake = asyncio.Event()
         self._end: StoreError | None = None
 
+    @property
+    def ended(self) -> StoreError | None:
+        """See :class:`kvconfig.store.Watch`."""
+        return self._end
+
     def catch_up(self, missed: Sequence[WatchBatch]) -> None:
         """What happened from its start to now; no part of the backlog that is bounded."""
         self._waiting.extend(missed)

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from kvconfig.backoff import Backoff
-from kvconfig.errors import Compacted, PermissionDenied, Unavailable
+from kvconfig.errors import Compacted, PermissionDenied, StoreError, Unavailable
 from kvconfig.informer import Batch, Informer
 from kvconfig.keys import Range, prefix
 from kvconfig.memory import MemoryStore
 from kvconfig.model import KeyValue, Revision, WatchBatch
+from kvconfig.store import Watch
 from kvconfig.txn import Delete, Put, Txn
 
 RANGE = prefix(b"/t/")
@@ -209,8 +210,12 @@ class Forgetful(MemoryStore):
 
 
 class _Without:
-    def __init__(self, batches: AsyncIterator[WatchBatch], store: Forgetful) -> None:
+    def __init__(self, batches: Watch, store: Forgetful) -> None:
         self._batches, self._store = batches, store
+
+    @property
+    def ended(self) -> StoreError | None:
+        return self._batches.ended
 
     def __aiter__(self) -> _Without:
         return self
