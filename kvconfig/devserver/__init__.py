@@ -1,8 +1,8 @@
 """A local etcd: found, started on free ports, awaited, and ended with the process that started it.
 
 For laptops, demos and tests. It is not a way to run etcd in production: one member, no TLS, on
-loopback, and by default without fsync. It speaks no gRPC: what talks to the server is no concern
-of it.
+loopback, and by default without fsync. (``LocalCluster`` is several members, for tests of
+failures.) It speaks no gRPC: what talks to the server is no concern of it.
 
 Which etcd runs is decided by the environment:
 
@@ -14,6 +14,7 @@ Which etcd runs is decided by the environment:
 No ``ETCD_*`` variable reaches the server: an inherited ``ETCD_NAME`` would break it.
 """
 
+from kvconfig.devserver.cluster import LocalCluster, Member, ServerTls
 from kvconfig.devserver.container import ContainerServer
 from kvconfig.devserver.errors import DevServerError, EtcdStartFailed, EtcdUnavailable
 from kvconfig.devserver.finder import (
@@ -35,7 +36,10 @@ __all__ = [
     "EtcdBinary",
     "EtcdStartFailed",
     "EtcdUnavailable",
+    "LocalCluster",
     "LocalServer",
+    "Member",
+    "ServerTls",
     "Version",
     "dev_server",
     "find_etcd",

@@ -342,7 +342,7 @@ async def test_racing_starts_and_stops_keep_a_shared_variant_exactly(
 
 
 async def test_a_flow_of_a_thousand_variants_is_one_transaction(store: Store, ks: Keyspace) -> None:
-    """More than 128 operations are nested; a conflict on the 999th variant leaves nothing."""
+    """Weakness 1: however large, all or nothing; a conflict on the 999th variant leaves nothing."""
     entries: dict[str, Any] = {
         f"p{i:04}:{{id}}": {"topics": {}, "parameters": {}} for i in range(1000)
     }

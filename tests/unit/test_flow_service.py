@@ -184,7 +184,7 @@ async def test_after_a_lost_reply_not_available_is_unknown_too() -> None:
 
 
 async def test_what_the_store_refuses_is_said_and_leaves_nothing() -> None:
-    """A start while etcd is out of space fails as a whole."""
+    """Weakness 1: a start that fails, fails as a whole; here because etcd is out of space."""
     store = MemoryStore()
     async with a_service(store, KS) as service:
         store.out_of_space = True
