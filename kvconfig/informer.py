@@ -27,8 +27,8 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from types import MappingProxyType, TracebackType
-from typing import Generic, Self, TypeVar
+from types import MappingProxyType
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -44,6 +44,7 @@ from kvconfig.errors import (
 )
 from kvconfig.keys import Range
 from kvconfig.model import KeyValue, Page, Revision, WatchBatch
+from kvconfig.owner import Owner
 from kvconfig.store import Store, Watch, list_all
 
 __all__ = ["Batch", "Change", "Informer", "Item", "Stats"]
@@ -102,7 +103,7 @@ class Stats(msgspec.Struct):
     handler_errors: int = 0
 
 
-class Informer(Generic[T]):
+class Informer(Owner, Generic[T]):
     """The cache of one range. Use it as an async context manager; see the module's promises.
 
     ``decode`` turns a :class:`KeyValue` into ``T`` and raises :class:`KvError` where it cannot.
@@ -136,7 +137,6 @@ class Informer(Generic[T]):
         self._listed = Revision(0)
         self._suspects: set[bytes] = set()
         self._failure: Exception | None = None
-        self._task: asyncio.Task[None] | None = None
 
     # -- what users see ----------------------------------------------------------------------
 
@@ -176,22 +176,6 @@ class Informer(Generic[T]):
                 raise self._failure
             self._moved.clear()
             await self._moved.wait()
-
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run(), name=f"informer {self.name}")
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        assert self._task is not None
-        self._task.cancel()
-        await asyncio.wait([self._task])
-        if not self._task.cancelled():
-            self._task.result()
 
     # -- the loop ----------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from typing import Self
 
 from kvconfig.errors import LeaseNotFound, StoreError
 from kvconfig.model import LeaseId
+from kvconfig.owner import Owner
 from kvconfig.store import Store
 
 __all__ = ["Session", "SessionLost"]
@@ -31,7 +32,7 @@ class SessionLost(StoreError):
         super().__init__(f"lease {lease:x} was lost: open a new session")
 
 
-class Session:
+class Session(Owner):
     """One lease. Entering grants it, leaving revokes it (best effort: it ends by itself too).
 
     ``ttl_s`` is how long keys written under it outlive their writer. Keep-alives are sent every
@@ -51,7 +52,6 @@ class Session:
         self._lease = LeaseId(0)
         self._deadline = 0.0
         self._lost = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
 
     @property
     def lease(self) -> LeaseId:
@@ -68,8 +68,7 @@ class Session:
         sent = self._clock()
         self._lease = await self._store.grant(self._ttl_s)
         self._deadline = sent + self._ttl_s
-        self._task = asyncio.create_task(self._keep_alive(), name=f"lease {self._lease:x}")
-        return self
+        return await super().__aenter__()
 
     async def __aexit__(
         self,
@@ -77,19 +76,15 @@ class Session:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        assert self._task is not None
         held = not self._lost.is_set()
-        self._task.cancel()
-        await asyncio.wait([self._task])
-        if not self._task.cancelled():
-            self._task.result()  # a defect of ours would be raised here
+        await super().__aexit__(kind, error, traceback)
         if held:
             try:
                 await self._store.revoke(self._lease)
             except StoreError as problem:
                 logger.info("lease left to expire", extra={"reason": str(problem)})
 
-    async def _keep_alive(self) -> None:
+    async def _run(self) -> None:
         """Renew until the deadline passes without an answer, or the server knows no such lease."""
         try:
             while (left_s := self._deadline - self._clock()) > 0:

@@ -15,12 +15,12 @@ from kvconfig.informer import Informer
 from kvconfig.keys import check_name
 from kvconfig.keyspace import Keyspace
 from kvconfig.model import Revision
+from kvconfig.owner import until_one_ends
 from kvconfig.records import InstanceStatus, VariantRecord
 from kvconfig.store import Store
 from processors.errors import CannotHost
 from processors.processor import FlowProcessor
 from processors.reconciler import Reconciler, decode_item, patient
-from processors.service import until_one_ends
 from processors.sessions import Sessions
 from processors.status import About, Publisher, fold
 

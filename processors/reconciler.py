@@ -29,12 +29,12 @@ from kvconfig.errors import KvError, show_key
 from kvconfig.informer import Batch, Informer
 from kvconfig.keyspace import Keyspace
 from kvconfig.model import KeyValue, Revision
+from kvconfig.owner import Owner
 from kvconfig.records import VariantFailure, VariantRecord, decode_variant
 from processors.diff import Bad, Decision, Desired, Gone, Wanted, decide
 from processors.errors import ProcessorError, StopTimeout
 from processors.lifecycle import RunningVariant
 from processors.processor import FlowProcessor
-from processors.service import Service
 from processors.slot import Attempts, Slot, describe
 from processors.status import Row
 from processors.variant import Variant
@@ -58,7 +58,7 @@ def patient() -> Backoff:
     return Backoff(first_s=0.5, most_s=60.0)
 
 
-class Reconciler(Service):
+class Reconciler(Owner):
     """Makes the variants of one processor run as ``informer`` has them.
 
     Enter it to start the work; leaving it stops every variant, in parallel. ``on_change`` is called

@@ -12,10 +12,10 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 
 from kvconfig.keyspace import Keyspace
+from kvconfig.owner import until_one_ends
 from kvconfig.store import Store
 from processors.instance import Instance, hosted
 from processors.processor import FlowProcessor
-from processors.service import until_one_ends
 from processors.sessions import Sessions
 
 __all__ = ["default_instance", "run", "running", "stop_on_signals"]

@@ -9,16 +9,16 @@ from collections.abc import Callable
 
 from kvconfig.backoff import Backoff
 from kvconfig.errors import StoreError
+from kvconfig.owner import Owner
 from kvconfig.session import Session
 from kvconfig.store import Store
-from processors.service import Service
 
 __all__ = ["Sessions"]
 
 logger = logging.getLogger(__name__)
 
 
-class Sessions(Service):
+class Sessions(Owner):
     """Keeps a session open for as long as it is entered; leaving revokes the lease.
 
     Several publishers share one. Without etcd there is none, and ``current`` waits.

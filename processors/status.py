@@ -23,11 +23,11 @@ from kvconfig.backoff import Backoff
 from kvconfig.codec import encode
 from kvconfig.errors import Conflict, KvError, LeaseNotFound, StoreError, show_key
 from kvconfig.model import KeyValue, LeaseId, Revision
+from kvconfig.owner import Owner
 from kvconfig.records import InstanceStatus, VariantFailure, decode_status
 from kvconfig.session import SessionLost
 from kvconfig.store import Store
 from kvconfig.txn import Delete, Put, Read, ReadResult, Txn, at_revision
-from processors.service import Service
 from processors.sessions import Sessions
 
 __all__ = ["About", "Publisher", "Row", "fold"]
@@ -76,7 +76,7 @@ def fold(
     )
 
 
-class Publisher(Service):
+class Publisher(Owner):
     """Writes the status of one instance whenever :meth:`notify` was called and it is another.
 
     ``status`` gives what to write, or ``None`` as long as there is nothing to say. ``settle_s`` is

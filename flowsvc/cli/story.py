@@ -14,8 +14,8 @@ import click
 from flowsvc.bootstrap import bootstrap
 from flowsvc.cli.bootstrap import summarise
 from flowsvc.cli.children import ChildFailed, Line
-from flowsvc.cli.demo import PlannedFlow, Scenario
 from flowsvc.cli.output import print_table, printable
+from flowsvc.cli.scenario import PlannedFlow, Scenario
 from flowsvc.cli.stage import Stage, set_up
 from flowsvc.model import Actor, Done, StartFlow, StopFlow
 from kvconfig.keyspace import VariantName

@@ -9,7 +9,8 @@ from typing import Any
 import click
 import pytest
 
-from flowsvc.cli.demo import document_index, other_blueprint, parse_params
+from flowsvc.cli.demo import parse_params
+from flowsvc.cli.scenario import document_index, other_blueprint
 from flowsvc.errors import InvalidInput
 
 

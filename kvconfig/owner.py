@@ -1,4 +1,4 @@
-"""Something that has one task of its own for as long as it is used."""
+"""Every task has an owner: the thing that has one of its own for as long as it is used."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ["Service", "until_one_ends"]
+__all__ = ["Owner", "until_one_ends"]
 
 
 async def until_one_ends(*works: Coroutine[Any, Any, None]) -> None:
@@ -23,12 +23,13 @@ async def until_one_ends(*works: Coroutine[Any, Any, None]) -> None:
         task.result()
 
 
-class Service:
+class Owner:
     """Entering starts the task, leaving ends it; what it raised comes out on leaving.
 
     An owner that must know earlier waits for :meth:`failed`.
     """
 
+    name: str = ""
     _task: asyncio.Task[None] | None = None
 
     async def _run(self) -> None:
@@ -42,7 +43,7 @@ class Service:
         raise AssertionError(f"{self._task.get_name()} ended by itself")
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run(), name=type(self).__name__)
+        self._task = asyncio.create_task(self._run(), name=f"{type(self).__name__} {self.name}")
         return self
 
     async def __aexit__(
