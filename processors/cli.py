@@ -147,6 +147,7 @@ async def _serve(
             },
         )
         async with connect(access) as store:
+            await store.log_advice()
             await run(store, processors, stop, keyspace=keyspace, instance=instance)
         logger.info("ended", extra={"instance": instance})
 

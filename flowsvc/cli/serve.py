@@ -10,7 +10,7 @@ from flowsvc.cli.settings import (
     DEFAULT_SERVER,
     Settings,
     endpoints_option,
-    open_flows,
+    open_store,
     root_option,
     run,
 )
@@ -91,6 +91,8 @@ async def _serve(settings: Settings, listen: str, grace_s: float) -> None:
     import signal
 
     from flowsvc import server
+    from flowsvc.service import FlowService
+    from kvconfig.keyspace import Keyspace
 
     log = logging.getLogger(__name__)
     stop = asyncio.Event()
@@ -99,11 +101,13 @@ async def _serve(settings: Settings, listen: str, grace_s: float) -> None:
         loop.add_signal_handler(number, stop.set)
     try:
         async with (
-            open_flows(settings) as flows,
+            open_store(settings) as store,
+            FlowService(store, Keyspace(settings.root)) as flows,
             server.serve(flows, listen, grace_s=grace_s) as port,
         ):
             address = f"{listen.rpartition(':')[0]}:{port}" if port else listen
             log.info("listening", extra={"address": address, "endpoints": settings.endpoints})
+            await store.log_advice()
             await stop.wait()
             log.info("stopping", extra={"grace_s": grace_s})
     except server.ListenRefused as error:

