@@ -18,7 +18,7 @@ PROTOS := kvconfig/etcd/rpc.proto flowsvc/api/v1/flow.proto
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-matrix bench robustness check format proto lock peers clean
+.PHONY: help setup demo test test-matrix history bench robustness check format proto lock peers clean
 
 help: ## list the targets
 	@echo 'usage: make TARGET'
@@ -35,6 +35,10 @@ test: $(READY) $(PEERS_READY) ## run the tests (PYTEST_ARGS='-k name -x'; ETCD=c
 
 test-matrix: $(READY) ## the contract suite on etcd 3.4, 3.5.1 and the newest
 	@VENV=$(VENV) tools/test-matrix $(PYTEST_ARGS)
+
+history: $(READY) ## check histories at length: 10,000 runs in memory, 4 storms of 30 s on etcd
+	@HISTORY_RUNS=10000 HISTORY_SEEDS=1,2,3,4 HISTORY_SECONDS=30 $(BIN)/pytest -s --timeout=0 \
+	  tests/history/test_simulation.py tests/history/test_storm.py $(PYTEST_ARGS)
 
 bench: $(READY) ## measure, beside bare stubs in the same run (BENCH_ARGS='--runs 5 10,000-keys')
 	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
