@@ -1,0 +1,53 @@
+"""Clusters to be hurt, and the table of how long it took.
+
+All of it is marked ``robustness`` and left out of a plain ``pytest``. With ``REQUIRE_ROBUSTNESS=1``
+what cannot run here fails instead of being skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from kvconfig.devserver import EtcdBinary, EtcdUnavailable, LocalCluster, find_etcd, show_version
+from kvconfig.devserver.finder import DURABLE_FROM
+from tests.robustness.report import table
+from tests.robustness.required import absent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder is ``robustness``."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.robustness)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The times to recovery."""
+    lines = table()
+    if len(lines) > 1:
+        terminalreporter.section("time to recovery")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def robust_binary() -> EtcdBinary:
+    """An etcd that may be killed: older ones lose what they have acknowledged."""
+    try:
+        found = find_etcd()
+    except EtcdUnavailable as error:
+        absent(str(error))
+        raise
+    if found.version < DURABLE_FROM:
+        absent(f"{found}: killing needs {show_version(DURABLE_FROM)} or newer (set ETCD_BIN)")
+    return found
+
+
+@pytest.fixture
+async def cluster(robust_binary: EtcdBinary) -> AsyncIterator[LocalCluster]:
+    """Three members on loopback, for one test."""
+    async with LocalCluster(binary=robust_binary) as started:
+        yield started
