@@ -7,9 +7,9 @@ and for changes because each carries an operation id, under which it is done onc
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import grpc
 import msgspec
@@ -31,7 +31,13 @@ from flowsvc.errors import (
 )
 from flowsvc.ids import new_op
 from flowsvc.model import NOBODY, Actor, Definition, Done, Flow, StartFlow, StopFlow
-from kvconfig.errors import InvalidValue, OutcomeUnknown, RequestTooLarge, Unavailable
+from kvconfig.errors import (
+    InvalidValue,
+    KvError,
+    OutcomeUnknown,
+    RequestTooLarge,
+    Unavailable,
+)
 
 __all__ = ["Client", "ServerUnavailable"]
 
@@ -56,7 +62,17 @@ _TRY_ELSEWHERE = (
     grpc.StatusCode.RESOURCE_EXHAUSTED,  # more calls at once than it takes
 )
 
+_SETTLED = (pb.StartFlowRequest, pb.StopFlowRequest)
+"""Requests that can say that they were sent before."""
+
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class _Attempt(Protocol[T_co]):
+    """One attempt at a call; ``lost``: the answer to an earlier one was."""
+
+    async def __call__(self, timeout_s: float, *, lost: bool) -> T_co: ...
 
 
 class ServerUnavailable(Unavailable):
@@ -187,14 +203,16 @@ class Client:
     # -- one call --------------------------------------------------------------------------------
 
     async def _one(self, method: Method[Req, Resp], request: Req) -> Resp:
-        async def call(timeout_s: float) -> Resp:
+        async def call(timeout_s: float, *, lost: bool) -> Resp:
+            if lost and isinstance(request, _SETTLED):
+                request.resent = True
             answer: Resp = await self._call(method)(request, timeout=timeout_s, metadata=_METADATA)
             return answer
 
         return await self._attempts(method, call)
 
     async def _all(self, method: Method[Req, Resp], request: Req) -> list[Resp]:
-        async def call(timeout_s: float) -> list[Resp]:
+        async def call(timeout_s: float, *, lost: bool) -> list[Resp]:
             stream = self._call(method)(request, timeout=timeout_s, metadata=_METADATA)
             return [piece async for piece in stream]
 
@@ -208,8 +226,12 @@ class Client:
         except KeyError:
             raise ServerUnavailable("the client is closed", endpoints=(self._target,)) from None
 
-    async def _attempts(self, method: Method[Any, Any], call: Callable[[float], Awaitable[T]]) -> T:
-        """Try, and again after UNAVAILABLE, within the one deadline."""
+    async def _attempts(self, method: Method[Any, Any], call: _Attempt[T]) -> T:
+        """Try, and again after UNAVAILABLE, within the one deadline.
+
+        A refusal after a lost answer is final for those requests that can say so (``resent``); for
+        others it does not tell what became of the first one.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._timeout_s
         lost = ""  # why an attempt may have been carried out all the same
@@ -224,14 +246,17 @@ class Client:
             async for attempt in retrying:
                 with attempt:
                     try:
-                        return await call(max(deadline - loop.time(), 0.001))
+                        left_s = max(deadline - loop.time(), 0.001)
+                        return await call(left_s, lost=bool(lost))
                     except grpc.aio.AioRpcError as error:
                         raised = self._error(method, error)
-                        if method.changes and not _surely_undone(error):
+                        again = isinstance(raised, Unavailable)
+                        if again and method.changes and not _surely_undone(error):
                             lost = lost or str(raised)
                         raise raised from error
-        except Unavailable as error:
-            if lost:
+        except (FlowServiceError, KvError) as error:
+            settled = issubclass(method.request, _SETTLED) and not isinstance(error, Unavailable)
+            if lost and not settled:
                 raise OutcomeUnknown(lost) from error
             raise
         raise AssertionError("unreachable: the last attempt returns or raises")

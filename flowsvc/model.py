@@ -39,7 +39,11 @@ NOBODY = Actor()
 
 
 class StartFlow(msgspec.Struct, frozen=True, kw_only=True):
-    """Start ``flow`` from a blueprint. ``op`` makes the request idempotent ("": one is made)."""
+    """Start ``flow`` from a blueprint. ``op`` makes the request idempotent ("": one is made).
+
+    ``resent``: it was sent before with the same ``op``, and its answer was lost; a refusal then
+    makes sure that the lost request is not carried out later.
+    """
 
     flow: str
     blueprint_name: str
@@ -47,14 +51,16 @@ class StartFlow(msgspec.Struct, frozen=True, kw_only=True):
     parameters: Mapping[str, ParameterValue] = {}
     workspace: str = "default"
     op: str = ""
+    resent: bool = False
     actor: Actor = NOBODY
 
 
 class StopFlow(msgspec.Struct, frozen=True, kw_only=True):
-    """Stop ``flow``. ``op`` makes the request idempotent ("": one is made)."""
+    """Stop ``flow``. ``op`` and ``resent`` as in :class:`StartFlow`."""
 
     flow: str
     op: str = ""
+    resent: bool = False
     actor: Actor = NOBODY
 
 

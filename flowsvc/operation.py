@@ -82,7 +82,7 @@ class _Sender:
         self._operation = operation
         self._history_key = history_key
         self._round_trips = 0
-        self._lost_a_reply = False
+        self._lost_a_reply = operation.resent
 
     def done(self, revision: Revision, findings: tuple[Finding, ...] = ()) -> Done:
         """The answer."""

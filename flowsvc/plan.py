@@ -73,10 +73,14 @@ ABANDONED = "abandoned"
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """What makes one request recognisable, and who is behind it. ``at`` is RFC 3339 in UTC."""
+    """What makes one request recognisable, and who is behind it. ``at`` is RFC 3339 in UTC.
+
+    ``resent``: an earlier request with this ``op`` may still be on its way.
+    """
 
     op: str
     at: str
+    resent: bool = False
     actor: Actor = NOBODY
 
     def entry(self, action: str, after: object) -> bytes:

@@ -95,7 +95,7 @@ class FlowService:
 
     async def start_flow(self, request: StartFlow) -> Done:
         """One transaction of puts; one round trip where nobody else writes the same."""
-        operation = self._operation(request.op, request.actor)
+        operation = self._operation(request.op, request.actor, resent=request.resent)
         history = self._ks.history("flow", request.flow, operation.op)
         planner = partial(plan_start, request, operation)
         what = f"start of flow {request.flow!r}"
@@ -109,7 +109,7 @@ class FlowService:
 
     async def stop_flow(self, request: StopFlow) -> Done:
         """One transaction of deletes; the blueprint is not asked."""
-        operation = self._operation(request.op, request.actor)
+        operation = self._operation(request.op, request.actor, resent=request.resent)
         history = self._ks.history("flow", request.flow, operation.op)
         planner = partial(plan_stop, request, operation)
         return await self._perform(operation, history, planner, f"stop of flow {request.flow!r}")
@@ -180,9 +180,10 @@ class FlowService:
             if change.new is not None and change.new.value is not None:
                 self._holders.add(*change.new.value)
 
-    def _operation(self, op: str, actor: Actor) -> Operation:
+    def _operation(self, op: str, actor: Actor, *, resent: bool = False) -> Operation:
         at = datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="milliseconds")
-        return Operation(op=op or self._new_op(), at=at.replace("+00:00", "Z"), actor=actor)
+        at = at.replace("+00:00", "Z")
+        return Operation(op=op or self._new_op(), at=at, actor=actor, resent=resent)
 
     async def _perform(
         self, operation: Operation, history_key: bytes, planner: Planner, what: str

@@ -55,6 +55,7 @@ def start_to(request: StartFlow) -> pb.StartFlowRequest:
         op=request.op,
         by=request.actor.by,
         why=request.actor.why,
+        resent=request.resent,
     )
 
 
@@ -67,6 +68,7 @@ def start_from(message: pb.StartFlowRequest) -> StartFlow:
         parameters=dict(message.parameters),
         workspace=message.workspace or "default",
         op=message.op,
+        resent=message.resent,
         actor=actor_from(message),
     )
 
@@ -74,13 +76,19 @@ def start_from(message: pb.StartFlowRequest) -> StartFlow:
 def stop_to(request: StopFlow) -> pb.StopFlowRequest:
     """What asks to stop a flow."""
     return pb.StopFlowRequest(
-        flow=request.flow, op=request.op, by=request.actor.by, why=request.actor.why
+        flow=request.flow,
+        op=request.op,
+        by=request.actor.by,
+        why=request.actor.why,
+        resent=request.resent,
     )
 
 
 def stop_from(message: pb.StopFlowRequest) -> StopFlow:
     """The inverse of :func:`stop_to`."""
-    return StopFlow(flow=message.flow, op=message.op, actor=actor_from(message))
+    return StopFlow(
+        flow=message.flow, op=message.op, resent=message.resent, actor=actor_from(message)
+    )
 
 
 def actor_from(

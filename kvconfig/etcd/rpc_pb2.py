@@ -4,96 +4,99 @@
 # source: kvconfig/etcd/rpc.proto
 # Protobuf Python Version: 5.29.0
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
 _runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC, 5, 29, 0, "", "kvconfig/etcd/rpc.proto"
+    _runtime_version.Domain.PUBLIC,
+    5,
+    29,
+    0,
+    '',
+    'kvconfig/etcd/rpc.proto'
 )
 # @@protoc_insertion_point(imports)
 
 _sym_db = _symbol_database.Default()
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n\x17kvconfig/etcd/rpc.proto\x12\rkvconfig.etcd"u\n\x08KeyValue\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x17\n\x0f\x63reate_revision\x18\x02 \x01(\x03\x12\x14\n\x0cmod_revision\x18\x03 \x01(\x03\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\r\n\x05value\x18\x05 \x01(\x0c\x12\r\n\x05lease\x18\x06 \x01(\x03"|\n\x05\x45vent\x12,\n\x04type\x18\x01 \x01(\x0e\x32\x1e.kvconfig.etcd.Event.EventType\x12#\n\x02kv\x18\x02 \x01(\x0b\x32\x17.kvconfig.etcd.KeyValue" \n\tEventType\x12\x07\n\x03PUT\x10\x00\x12\n\n\x06\x44\x45LETE\x10\x01"\\\n\x0eResponseHeader\x12\x12\n\ncluster_id\x18\x01 \x01(\x04\x12\x11\n\tmember_id\x18\x02 \x01(\x04\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x11\n\traft_term\x18\x04 \x01(\x04"\x8c\x01\n\x0cRangeRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x11\n\trange_end\x18\x02 \x01(\x0c\x12\r\n\x05limit\x18\x03 \x01(\x03\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12\x14\n\x0cserializable\x18\x07 \x01(\x08\x12\x11\n\tkeys_only\x18\x08 \x01(\x08\x12\x12\n\ncount_only\x18\t \x01(\x08"\x81\x01\n\rRangeResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.kvconfig.etcd.ResponseHeader\x12$\n\x03kvs\x18\x02 \x03(\x0b\x32\x17.kvconfig.etcd.KeyValue\x12\x0c\n\x04more\x18\x03 \x01(\x08\x12\r\n\x05\x63ount\x18\x04 \x01(\x03"7\n\nPutRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\x12\r\n\x05lease\x18\x03 \x01(\x03"<\n\x0bPutResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.kvconfig.etcd.ResponseHeader"4\n\x12\x44\x65leteRangeRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x11\n\trange_end\x18\x02 \x01(\x0c"U\n\x13\x44\x65leteRangeResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.kvconfig.etcd.ResponseHeader\x12\x0f\n\x07\x64\x65leted\x18\x02 \x01(\x03"\xf3\x01\n\tRequestOp\x12\x34\n\rrequest_range\x18\x01 \x01(\x0b\x32\x1b.kvconfig.etcd.RangeRequestH\x00\x12\x30\n\x0brequest_put\x18\x02 \x01(\x0b\x32\x19.kvconfig.etcd.PutRequestH\x00\x12\x41\n\x14request_delete_range\x18\x03 \x01(\x0b\x32!.kvconfig.etcd.DeleteRangeRequestH\x00\x12\x30\n\x0brequest_txn\x18\x04 \x01(\x0b\x32\x19.kvconfig.etcd.TxnRequestH\x00\x42\t\n\x07request"\xfd\x01\n\nResponseOp\x12\x36\n\x0eresponse_range\x18\x01 \x01(\x0b\x32\x1c.kvconfig.etcd.RangeResponseH\x00\x12\x32\n\x0cresponse_put\x18\x02 \x01(\x0b\x32\x1a.kvconfig.etcd.PutResponseH\x00\x12\x43\n\x15response_delete_range\x18\x03 \x01(\x0b\x32".kvconfig.etcd.DeleteRangeResponseH\x00\x12\x32\n\x0cresponse_txn\x18\x04 \x01(\x0b\x32\x1a.kvconfig.etcd.TxnResponseH\x00\x42\n\n\x08response"\x98\x03\n\x07\x43ompare\x12\x34\n\x06result\x18\x01 \x01(\x0e\x32$.kvconfig.etcd.Compare.CompareResult\x12\x34\n\x06target\x18\x02 \x01(\x0e\x32$.kvconfig.etcd.Compare.CompareTarget\x12\x0b\n\x03key\x18\x03 \x01(\x0c\x12\x11\n\x07version\x18\x04 \x01(\x03H\x00\x12\x19\n\x0f\x63reate_revision\x18\x05 \x01(\x03H\x00\x12\x16\n\x0cmod_revision\x18\x06 \x01(\x03H\x00\x12\x0f\n\x05value\x18\x07 \x01(\x0cH\x00\x12\x0f\n\x05lease\x18\x08 \x01(\x03H\x00\x12\x11\n\trange_end\x18@ \x01(\x0c"@\n\rCompareResult\x12\t\n\x05\x45QUAL\x10\x00\x12\x0b\n\x07GREATER\x10\x01\x12\x08\n\x04LESS\x10\x02\x12\r\n\tNOT_EQUAL\x10\x03"G\n\rCompareTarget\x12\x0b\n\x07VERSION\x10\x00\x12\n\n\x06\x43REATE\x10\x01\x12\x07\n\x03MOD\x10\x02\x12\t\n\x05VALUE\x10\x03\x12\t\n\x05LEASE\x10\x04\x42\x0e\n\x0ctarget_union"\x8b\x01\n\nTxnRequest\x12\'\n\x07\x63ompare\x18\x01 \x03(\x0b\x32\x16.kvconfig.etcd.Compare\x12)\n\x07success\x18\x02 \x03(\x0b\x32\x18.kvconfig.etcd.RequestOp\x12)\n\x07\x66\x61ilure\x18\x03 \x03(\x0b\x32\x18.kvconfig.etcd.RequestOp"}\n\x0bTxnResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.kvconfig.etcd.ResponseHeader\x12\x11\n\tsucceeded\x18\x02 \x01(\x08\x12,\n\tresponses\x18\x03 \x03(\x0b\x32\x19.kvconfig.etcd.ResponseOp"\xda\x01\n\x0cWatchRequest\x12;\n\x0e\x63reate_request\x18\x01 \x01(\x0b\x32!.kvconfig.etcd.WatchCreateRequestH\x00\x12;\n\x0e\x63\x61ncel_request\x18\x02 \x01(\x0b\x32!.kvconfig.etcd.WatchCancelRequestH\x00\x12?\n\x10progress_request\x18\x03 \x01(\x0b\x32#.kvconfig.etcd.WatchProgressRequestH\x00\x42\x0f\n\rrequest_union"\x89\x01\n\x12WatchCreateRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x11\n\trange_end\x18\x02 \x01(\x0c\x12\x16\n\x0estart_revision\x18\x03 \x01(\x03\x12\x17\n\x0fprogress_notify\x18\x04 \x01(\x08\x12\x10\n\x08watch_id\x18\x07 \x01(\x03\x12\x10\n\x08\x66ragment\x18\x08 \x01(\x08"&\n\x12WatchCancelRequest\x12\x10\n\x08watch_id\x18\x01 \x01(\x03"\x16\n\x14WatchProgressRequest"\xdc\x01\n\rWatchResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.kvconfig.etcd.ResponseHeader\x12\x10\n\x08watch_id\x18\x02 \x01(\x03\x12\x0f\n\x07\x63reated\x18\x03 \x01(\x08\x12\x10\n\x08\x63\x61nceled\x18\x04 \x01(\x08\x12\x18\n\x10\x63ompact_revision\x18\x05 \x01(\x03\x12\x15\n\rcancel_reason\x18\x06 \x01(\t\x12\x10\n\x08\x66ragment\x18\x07 \x01(\x08\x12$\n\x06\x65vents\x18\x0b \x03(\x0b\x32\x14.kvconfig.etcd.Event",\n\x11LeaseGrantRequest\x12\x0b\n\x03TTL\x18\x01 \x01(\x03\x12\n\n\x02ID\x18\x02 \x01(\x03"k\n\x12LeaseGrantResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.kvconfig.etcd.ResponseHeader\x12\n\n\x02ID\x18\x02 \x01(\x03\x12\x0b\n\x03TTL\x18\x03 \x01(\x03\x12\r\n\x05\x65rror\x18\x04 \x01(\t" \n\x12LeaseRevokeRequest\x12\n\n\x02ID\x18\x01 \x01(\x03"D\n\x13LeaseRevokeResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.kvconfig.etcd.ResponseHeader"#\n\x15LeaseKeepAliveRequest\x12\n\n\x02ID\x18\x01 \x01(\x03"`\n\x16LeaseKeepAliveResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.kvconfig.etcd.ResponseHeader\x12\n\n\x02ID\x18\x02 \x01(\x03\x12\x0b\n\x03TTL\x18\x03 \x01(\x03"5\n\x13\x41uthenticateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t"T\n\x14\x41uthenticateResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.kvconfig.etcd.ResponseHeader\x12\r\n\x05token\x18\x02 \x01(\t"\x0f\n\rStatusRequest"\x80\x01\n\x0eStatusResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.kvconfig.etcd.ResponseHeader\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x62Size\x18\x03 \x01(\x03\x12\x0e\n\x06leader\x18\x04 \x01(\x04\x12\x0e\n\x06\x65rrors\x18\x08 \x03(\t"7\n\x11\x43ompactionRequest\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x10\n\x08physical\x18\x02 \x01(\x08"C\n\x12\x43ompactionResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.kvconfig.etcd.ResponseHeaderb\x06proto3'
-)
+
+
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17kvconfig/etcd/rpc.proto\x12\rkvconfig.etcd\"u\n\x08KeyValue\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x17\n\x0f\x63reate_revision\x18\x02 \x01(\x03\x12\x14\n\x0cmod_revision\x18\x03 \x01(\x03\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\r\n\x05value\x18\x05 \x01(\x0c\x12\r\n\x05lease\x18\x06 \x01(\x03\"|\n\x05\x45vent\x12,\n\x04type\x18\x01 \x01(\x0e\x32\x1e.kvconfig.etcd.Event.EventType\x12#\n\x02kv\x18\x02 \x01(\x0b\x32\x17.kvconfig.etcd.KeyValue\" \n\tEventType\x12\x07\n\x03PUT\x10\x00\x12\n\n\x06\x44\x45LETE\x10\x01\"\\\n\x0eResponseHeader\x12\x12\n\ncluster_id\x18\x01 \x01(\x04\x12\x11\n\tmember_id\x18\x02 \x01(\x04\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x11\n\traft_term\x18\x04 \x01(\x04\"\x8c\x01\n\x0cRangeRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x11\n\trange_end\x18\x02 \x01(\x0c\x12\r\n\x05limit\x18\x03 \x01(\x03\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12\x14\n\x0cserializable\x18\x07 \x01(\x08\x12\x11\n\tkeys_only\x18\x08 \x01(\x08\x12\x12\n\ncount_only\x18\t \x01(\x08\"\x81\x01\n\rRangeResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.kvconfig.etcd.ResponseHeader\x12$\n\x03kvs\x18\x02 \x03(\x0b\x32\x17.kvconfig.etcd.KeyValue\x12\x0c\n\x04more\x18\x03 \x01(\x08\x12\r\n\x05\x63ount\x18\x04 \x01(\x03\"7\n\nPutRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\x12\r\n\x05lease\x18\x03 \x01(\x03\"<\n\x0bPutResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.kvconfig.etcd.ResponseHeader\"4\n\x12\x44\x65leteRangeRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x11\n\trange_end\x18\x02 \x01(\x0c\"U\n\x13\x44\x65leteRangeResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.kvconfig.etcd.ResponseHeader\x12\x0f\n\x07\x64\x65leted\x18\x02 \x01(\x03\"\xf3\x01\n\tRequestOp\x12\x34\n\rrequest_range\x18\x01 \x01(\x0b\x32\x1b.kvconfig.etcd.RangeRequestH\x00\x12\x30\n\x0brequest_put\x18\x02 \x01(\x0b\x32\x19.kvconfig.etcd.PutRequestH\x00\x12\x41\n\x14request_delete_range\x18\x03 \x01(\x0b\x32!.kvconfig.etcd.DeleteRangeRequestH\x00\x12\x30\n\x0brequest_txn\x18\x04 \x01(\x0b\x32\x19.kvconfig.etcd.TxnRequestH\x00\x42\t\n\x07request\"\xfd\x01\n\nResponseOp\x12\x36\n\x0eresponse_range\x18\x01 \x01(\x0b\x32\x1c.kvconfig.etcd.RangeResponseH\x00\x12\x32\n\x0cresponse_put\x18\x02 \x01(\x0b\x32\x1a.kvconfig.etcd.PutResponseH\x00\x12\x43\n\x15response_delete_range\x18\x03 \x01(\x0b\x32\".kvconfig.etcd.DeleteRangeResponseH\x00\x12\x32\n\x0cresponse_txn\x18\x04 \x01(\x0b\x32\x1a.kvconfig.etcd.TxnResponseH\x00\x42\n\n\x08response\"\x98\x03\n\x07\x43ompare\x12\x34\n\x06result\x18\x01 \x01(\x0e\x32$.kvconfig.etcd.Compare.CompareResult\x12\x34\n\x06target\x18\x02 \x01(\x0e\x32$.kvconfig.etcd.Compare.CompareTarget\x12\x0b\n\x03key\x18\x03 \x01(\x0c\x12\x11\n\x07version\x18\x04 \x01(\x03H\x00\x12\x19\n\x0f\x63reate_revision\x18\x05 \x01(\x03H\x00\x12\x16\n\x0cmod_revision\x18\x06 \x01(\x03H\x00\x12\x0f\n\x05value\x18\x07 \x01(\x0cH\x00\x12\x0f\n\x05lease\x18\x08 \x01(\x03H\x00\x12\x11\n\trange_end\x18@ \x01(\x0c\"@\n\rCompareResult\x12\t\n\x05\x45QUAL\x10\x00\x12\x0b\n\x07GREATER\x10\x01\x12\x08\n\x04LESS\x10\x02\x12\r\n\tNOT_EQUAL\x10\x03\"G\n\rCompareTarget\x12\x0b\n\x07VERSION\x10\x00\x12\n\n\x06\x43REATE\x10\x01\x12\x07\n\x03MOD\x10\x02\x12\t\n\x05VALUE\x10\x03\x12\t\n\x05LEASE\x10\x04\x42\x0e\n\x0ctarget_union\"\x8b\x01\n\nTxnRequest\x12\'\n\x07\x63ompare\x18\x01 \x03(\x0b\x32\x16.kvconfig.etcd.Compare\x12)\n\x07success\x18\x02 \x03(\x0b\x32\x18.kvconfig.etcd.RequestOp\x12)\n\x07\x66\x61ilure\x18\x03 \x03(\x0b\x32\x18.kvconfig.etcd.RequestOp\"}\n\x0bTxnResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.kvconfig.etcd.ResponseHeader\x12\x11\n\tsucceeded\x18\x02 \x01(\x08\x12,\n\tresponses\x18\x03 \x03(\x0b\x32\x19.kvconfig.etcd.ResponseOp\"\xda\x01\n\x0cWatchRequest\x12;\n\x0e\x63reate_request\x18\x01 \x01(\x0b\x32!.kvconfig.etcd.WatchCreateRequestH\x00\x12;\n\x0e\x63\x61ncel_request\x18\x02 \x01(\x0b\x32!.kvconfig.etcd.WatchCancelRequestH\x00\x12?\n\x10progress_request\x18\x03 \x01(\x0b\x32#.kvconfig.etcd.WatchProgressRequestH\x00\x42\x0f\n\rrequest_union\"\x89\x01\n\x12WatchCreateRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x11\n\trange_end\x18\x02 \x01(\x0c\x12\x16\n\x0estart_revision\x18\x03 \x01(\x03\x12\x17\n\x0fprogress_notify\x18\x04 \x01(\x08\x12\x10\n\x08watch_id\x18\x07 \x01(\x03\x12\x10\n\x08\x66ragment\x18\x08 \x01(\x08\"&\n\x12WatchCancelRequest\x12\x10\n\x08watch_id\x18\x01 \x01(\x03\"\x16\n\x14WatchProgressRequest\"\xdc\x01\n\rWatchResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.kvconfig.etcd.ResponseHeader\x12\x10\n\x08watch_id\x18\x02 \x01(\x03\x12\x0f\n\x07\x63reated\x18\x03 \x01(\x08\x12\x10\n\x08\x63\x61nceled\x18\x04 \x01(\x08\x12\x18\n\x10\x63ompact_revision\x18\x05 \x01(\x03\x12\x15\n\rcancel_reason\x18\x06 \x01(\t\x12\x10\n\x08\x66ragment\x18\x07 \x01(\x08\x12$\n\x06\x65vents\x18\x0b \x03(\x0b\x32\x14.kvconfig.etcd.Event\",\n\x11LeaseGrantRequest\x12\x0b\n\x03TTL\x18\x01 \x01(\x03\x12\n\n\x02ID\x18\x02 \x01(\x03\"k\n\x12LeaseGrantResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.kvconfig.etcd.ResponseHeader\x12\n\n\x02ID\x18\x02 \x01(\x03\x12\x0b\n\x03TTL\x18\x03 \x01(\x03\x12\r\n\x05\x65rror\x18\x04 \x01(\t\" \n\x12LeaseRevokeRequest\x12\n\n\x02ID\x18\x01 \x01(\x03\"D\n\x13LeaseRevokeResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.kvconfig.etcd.ResponseHeader\"#\n\x15LeaseKeepAliveRequest\x12\n\n\x02ID\x18\x01 \x01(\x03\"`\n\x16LeaseKeepAliveResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.kvconfig.etcd.ResponseHeader\x12\n\n\x02ID\x18\x02 \x01(\x03\x12\x0b\n\x03TTL\x18\x03 \x01(\x03\"5\n\x13\x41uthenticateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\"T\n\x14\x41uthenticateResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.kvconfig.etcd.ResponseHeader\x12\r\n\x05token\x18\x02 \x01(\t\"\x0f\n\rStatusRequest\"\x80\x01\n\x0eStatusResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.kvconfig.etcd.ResponseHeader\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x62Size\x18\x03 \x01(\x03\x12\x0e\n\x06leader\x18\x04 \x01(\x04\x12\x0e\n\x06\x65rrors\x18\x08 \x03(\t\"7\n\x11\x43ompactionRequest\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x10\n\x08physical\x18\x02 \x01(\x08\"C\n\x12\x43ompactionResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.kvconfig.etcd.ResponseHeaderb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "kvconfig.etcd.rpc_pb2", _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'kvconfig.etcd.rpc_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_KEYVALUE"]._serialized_start = 42
-    _globals["_KEYVALUE"]._serialized_end = 159
-    _globals["_EVENT"]._serialized_start = 161
-    _globals["_EVENT"]._serialized_end = 285
-    _globals["_EVENT_EVENTTYPE"]._serialized_start = 253
-    _globals["_EVENT_EVENTTYPE"]._serialized_end = 285
-    _globals["_RESPONSEHEADER"]._serialized_start = 287
-    _globals["_RESPONSEHEADER"]._serialized_end = 379
-    _globals["_RANGEREQUEST"]._serialized_start = 382
-    _globals["_RANGEREQUEST"]._serialized_end = 522
-    _globals["_RANGERESPONSE"]._serialized_start = 525
-    _globals["_RANGERESPONSE"]._serialized_end = 654
-    _globals["_PUTREQUEST"]._serialized_start = 656
-    _globals["_PUTREQUEST"]._serialized_end = 711
-    _globals["_PUTRESPONSE"]._serialized_start = 713
-    _globals["_PUTRESPONSE"]._serialized_end = 773
-    _globals["_DELETERANGEREQUEST"]._serialized_start = 775
-    _globals["_DELETERANGEREQUEST"]._serialized_end = 827
-    _globals["_DELETERANGERESPONSE"]._serialized_start = 829
-    _globals["_DELETERANGERESPONSE"]._serialized_end = 914
-    _globals["_REQUESTOP"]._serialized_start = 917
-    _globals["_REQUESTOP"]._serialized_end = 1160
-    _globals["_RESPONSEOP"]._serialized_start = 1163
-    _globals["_RESPONSEOP"]._serialized_end = 1416
-    _globals["_COMPARE"]._serialized_start = 1419
-    _globals["_COMPARE"]._serialized_end = 1827
-    _globals["_COMPARE_COMPARERESULT"]._serialized_start = 1674
-    _globals["_COMPARE_COMPARERESULT"]._serialized_end = 1738
-    _globals["_COMPARE_COMPARETARGET"]._serialized_start = 1740
-    _globals["_COMPARE_COMPARETARGET"]._serialized_end = 1811
-    _globals["_TXNREQUEST"]._serialized_start = 1830
-    _globals["_TXNREQUEST"]._serialized_end = 1969
-    _globals["_TXNRESPONSE"]._serialized_start = 1971
-    _globals["_TXNRESPONSE"]._serialized_end = 2096
-    _globals["_WATCHREQUEST"]._serialized_start = 2099
-    _globals["_WATCHREQUEST"]._serialized_end = 2317
-    _globals["_WATCHCREATEREQUEST"]._serialized_start = 2320
-    _globals["_WATCHCREATEREQUEST"]._serialized_end = 2457
-    _globals["_WATCHCANCELREQUEST"]._serialized_start = 2459
-    _globals["_WATCHCANCELREQUEST"]._serialized_end = 2497
-    _globals["_WATCHPROGRESSREQUEST"]._serialized_start = 2499
-    _globals["_WATCHPROGRESSREQUEST"]._serialized_end = 2521
-    _globals["_WATCHRESPONSE"]._serialized_start = 2524
-    _globals["_WATCHRESPONSE"]._serialized_end = 2744
-    _globals["_LEASEGRANTREQUEST"]._serialized_start = 2746
-    _globals["_LEASEGRANTREQUEST"]._serialized_end = 2790
-    _globals["_LEASEGRANTRESPONSE"]._serialized_start = 2792
-    _globals["_LEASEGRANTRESPONSE"]._serialized_end = 2899
-    _globals["_LEASEREVOKEREQUEST"]._serialized_start = 2901
-    _globals["_LEASEREVOKEREQUEST"]._serialized_end = 2933
-    _globals["_LEASEREVOKERESPONSE"]._serialized_start = 2935
-    _globals["_LEASEREVOKERESPONSE"]._serialized_end = 3003
-    _globals["_LEASEKEEPALIVEREQUEST"]._serialized_start = 3005
-    _globals["_LEASEKEEPALIVEREQUEST"]._serialized_end = 3040
-    _globals["_LEASEKEEPALIVERESPONSE"]._serialized_start = 3042
-    _globals["_LEASEKEEPALIVERESPONSE"]._serialized_end = 3138
-    _globals["_AUTHENTICATEREQUEST"]._serialized_start = 3140
-    _globals["_AUTHENTICATEREQUEST"]._serialized_end = 3193
-    _globals["_AUTHENTICATERESPONSE"]._serialized_start = 3195
-    _globals["_AUTHENTICATERESPONSE"]._serialized_end = 3279
-    _globals["_STATUSREQUEST"]._serialized_start = 3281
-    _globals["_STATUSREQUEST"]._serialized_end = 3296
-    _globals["_STATUSRESPONSE"]._serialized_start = 3299
-    _globals["_STATUSRESPONSE"]._serialized_end = 3427
-    _globals["_COMPACTIONREQUEST"]._serialized_start = 3429
-    _globals["_COMPACTIONREQUEST"]._serialized_end = 3484
-    _globals["_COMPACTIONRESPONSE"]._serialized_start = 3486
-    _globals["_COMPACTIONRESPONSE"]._serialized_end = 3553
+  DESCRIPTOR._loaded_options = None
+  _globals['_KEYVALUE']._serialized_start=42
+  _globals['_KEYVALUE']._serialized_end=159
+  _globals['_EVENT']._serialized_start=161
+  _globals['_EVENT']._serialized_end=285
+  _globals['_EVENT_EVENTTYPE']._serialized_start=253
+  _globals['_EVENT_EVENTTYPE']._serialized_end=285
+  _globals['_RESPONSEHEADER']._serialized_start=287
+  _globals['_RESPONSEHEADER']._serialized_end=379
+  _globals['_RANGEREQUEST']._serialized_start=382
+  _globals['_RANGEREQUEST']._serialized_end=522
+  _globals['_RANGERESPONSE']._serialized_start=525
+  _globals['_RANGERESPONSE']._serialized_end=654
+  _globals['_PUTREQUEST']._serialized_start=656
+  _globals['_PUTREQUEST']._serialized_end=711
+  _globals['_PUTRESPONSE']._serialized_start=713
+  _globals['_PUTRESPONSE']._serialized_end=773
+  _globals['_DELETERANGEREQUEST']._serialized_start=775
+  _globals['_DELETERANGEREQUEST']._serialized_end=827
+  _globals['_DELETERANGERESPONSE']._serialized_start=829
+  _globals['_DELETERANGERESPONSE']._serialized_end=914
+  _globals['_REQUESTOP']._serialized_start=917
+  _globals['_REQUESTOP']._serialized_end=1160
+  _globals['_RESPONSEOP']._serialized_start=1163
+  _globals['_RESPONSEOP']._serialized_end=1416
+  _globals['_COMPARE']._serialized_start=1419
+  _globals['_COMPARE']._serialized_end=1827
+  _globals['_COMPARE_COMPARERESULT']._serialized_start=1674
+  _globals['_COMPARE_COMPARERESULT']._serialized_end=1738
+  _globals['_COMPARE_COMPARETARGET']._serialized_start=1740
+  _globals['_COMPARE_COMPARETARGET']._serialized_end=1811
+  _globals['_TXNREQUEST']._serialized_start=1830
+  _globals['_TXNREQUEST']._serialized_end=1969
+  _globals['_TXNRESPONSE']._serialized_start=1971
+  _globals['_TXNRESPONSE']._serialized_end=2096
+  _globals['_WATCHREQUEST']._serialized_start=2099
+  _globals['_WATCHREQUEST']._serialized_end=2317
+  _globals['_WATCHCREATEREQUEST']._serialized_start=2320
+  _globals['_WATCHCREATEREQUEST']._serialized_end=2457
+  _globals['_WATCHCANCELREQUEST']._serialized_start=2459
+  _globals['_WATCHCANCELREQUEST']._serialized_end=2497
+  _globals['_WATCHPROGRESSREQUEST']._serialized_start=2499
+  _globals['_WATCHPROGRESSREQUEST']._serialized_end=2521
+  _globals['_WATCHRESPONSE']._serialized_start=2524
+  _globals['_WATCHRESPONSE']._serialized_end=2744
+  _globals['_LEASEGRANTREQUEST']._serialized_start=2746
+  _globals['_LEASEGRANTREQUEST']._serialized_end=2790
+  _globals['_LEASEGRANTRESPONSE']._serialized_start=2792
+  _globals['_LEASEGRANTRESPONSE']._serialized_end=2899
+  _globals['_LEASEREVOKEREQUEST']._serialized_start=2901
+  _globals['_LEASEREVOKEREQUEST']._serialized_end=2933
+  _globals['_LEASEREVOKERESPONSE']._serialized_start=2935
+  _globals['_LEASEREVOKERESPONSE']._serialized_end=3003
+  _globals['_LEASEKEEPALIVEREQUEST']._serialized_start=3005
+  _globals['_LEASEKEEPALIVEREQUEST']._serialized_end=3040
+  _globals['_LEASEKEEPALIVERESPONSE']._serialized_start=3042
+  _globals['_LEASEKEEPALIVERESPONSE']._serialized_end=3138
+  _globals['_AUTHENTICATEREQUEST']._serialized_start=3140
+  _globals['_AUTHENTICATEREQUEST']._serialized_end=3193
+  _globals['_AUTHENTICATERESPONSE']._serialized_start=3195
+  _globals['_AUTHENTICATERESPONSE']._serialized_end=3279
+  _globals['_STATUSREQUEST']._serialized_start=3281
+  _globals['_STATUSREQUEST']._serialized_end=3296
+  _globals['_STATUSRESPONSE']._serialized_start=3299
+  _globals['_STATUSRESPONSE']._serialized_end=3427
+  _globals['_COMPACTIONREQUEST']._serialized_start=3429
+  _globals['_COMPACTIONREQUEST']._serialized_end=3484
+  _globals['_COMPACTIONRESPONSE']._serialized_start=3486
+  _globals['_COMPACTIONRESPONSE']._serialized_end=3553
 # @@protoc_insertion_point(module_scope)

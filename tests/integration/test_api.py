@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -10,10 +12,7 @@ import pytest
 from flowsvc.api import convert, methods
 from flowsvc.api.v1 import flow_pb2 as pb
 from flowsvc.client import Client, ServerUnavailable
-from flowsvc.errors import (
-    FlowServiceError,
-    TooMuchContention,
-)
+from flowsvc.errors import FlowServiceError, NotFound, RequestReused, TooMuchContention
 from flowsvc.model import Actor, Flow, StartFlow, StopFlow
 from flowsvc.server import ListenRefused, pieces_of, serve
 from kvconfig.errors import (
@@ -195,19 +194,22 @@ async def test_nobody_there(unused_tcp_port):
     assert f"the flow service at 127.0.0.1:{unused_tcp_port} is not available" in str(raised.value)
 
 
+async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Close a connection once a request has been read."""
+    # HTTP/2: the client's preface and settings, our empty settings; then its request.
+    await reader.readexactly(24)
+    writer.write(bytes.fromhex("000000040000000000"))
+    while True:
+        head = await reader.readexactly(9)
+        await reader.readexactly(int.from_bytes(head[:3], "big"))
+        if head[3] == 1:  # HEADERS: a call has begun
+            break
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_a_lost_answer_is_an_unknown_outcome(unused_tcp_port):
     """A connection cut after the request was read: a change may be done, a read is not."""
-
-    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # HTTP/2: the client's preface and settings, our empty settings; then its request.
-        await reader.readexactly(24)
-        writer.write(bytes.fromhex("000000040000000000"))
-        while True:
-            head = await reader.readexactly(9)
-            await reader.readexactly(int.from_bytes(head[:3], "big"))
-            if head[3] == 1:  # HEADERS: a call has begun
-                break
-        writer.close()
 
     server = await asyncio.start_server(cut, "127.0.0.1", unused_tcp_port)
     async with server, Client(f"127.0.0.1:{unused_tcp_port}", timeout_s=5) as client:
@@ -215,6 +217,55 @@ async def test_a_lost_answer_is_an_unknown_outcome(unused_tcp_port):
             await client.start_flow(StartFlow(flow="f", blueprint_name="b"))
         with pytest.raises(ServerUnavailable):
             await client.get_flow("f")
+
+
+@asynccontextmanager
+async def cut_once(port: int) -> AsyncIterator[str]:
+    """The address of a proxy to ``port`` that cuts its first connection after the request."""
+    cut_next = True
+    pumps: set[asyncio.Task[None]] = set()
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+        finally:
+            writer.close()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal cut_next
+        if cut_next:
+            cut_next = False
+            await cut(reader, writer)
+            return
+        behind, onward = await asyncio.open_connection("127.0.0.1", port)
+        for source, sink in ((reader, onward), (behind, writer)):
+            pumps.add(asyncio.create_task(pump(source, sink)))
+
+    proxy = await asyncio.start_server(accept, "127.0.0.1")
+    try:
+        yield f"127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
+    finally:
+        proxy.close()
+        for task in pumps:
+            task.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+
+
+async def test_after_a_lost_answer_a_request_says_that_it_was_sent_before(flows):
+    """So that a refusal is final; a put, which cannot say so, gets an unknown outcome instead."""
+    async with serve(flows) as port:
+        async with cut_once(port) as target, Client(target) as client:
+            await client.start_flow(StartFlow(flow="f", blueprint_name="b"))
+            assert flows.asked[0][-1].resent
+        flows.error = NotFound("flow", "f")
+        async with cut_once(port) as target, Client(target) as client:
+            with pytest.raises(NotFound):
+                await client.stop_flow(StopFlow(flow="f"))
+        flows.error = RequestReused("op", was="start")
+        async with cut_once(port) as target, Client(target) as client:
+            with pytest.raises(OutcomeUnknown):
+                await client.put_blueprint("b", b"{}")
 
 
 async def test_a_silent_link_is_given_up(flows):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from flowsvc.errors import (
@@ -129,6 +130,23 @@ async def test_no_refusal_while_a_lost_request_may_still_come() -> None:
         assert await state(store, KS) == {}, "the refused start came to life later"
         with pytest.raises(RequestReused):
             await one.start_flow(start("f1", op="ours"))
+
+
+async def test_a_refusal_of_a_request_that_was_sent_before_is_final() -> None:
+    """Another service had it, its answer was lost: refused here, it can't come to life there."""
+    store = MemoryStore()
+    async with a_service(store, KS) as one, FlowService(store, KS) as other:
+        for _ in range(4):
+            store.lose_next_reply("late")
+        with pytest.raises(OutcomeUnknown):
+            await one.start_flow(start("f1", op="ours"))
+        await other.start_flow(start("f1", op="theirs"))
+        again = msgspec.structs.replace(start("f1", op="ours"), resent=True)
+        with pytest.raises(AlreadyExists):
+            await other.start_flow(again)
+        await other.stop_flow(StopFlow(flow="f1"))
+        store.deliver_late()
+        assert await state(store, KS) == {}
 
 
 async def test_a_refusal_after_a_lost_reply_that_was_done_is_no_refusal() -> None:

@@ -37,7 +37,7 @@ class Finding(_message.Message):
     def __init__(self, path: _Optional[str] = ..., message: _Optional[str] = ..., severity: _Optional[_Union[Finding.Severity, str]] = ...) -> None: ...
 
 class StartFlowRequest(_message.Message):
-    __slots__ = ("flow", "blueprint_name", "description", "parameters", "workspace", "op", "by", "why")
+    __slots__ = ("flow", "blueprint_name", "description", "parameters", "workspace", "op", "by", "why", "resent")
     class ParametersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -53,6 +53,7 @@ class StartFlowRequest(_message.Message):
     OP_FIELD_NUMBER: _ClassVar[int]
     BY_FIELD_NUMBER: _ClassVar[int]
     WHY_FIELD_NUMBER: _ClassVar[int]
+    RESENT_FIELD_NUMBER: _ClassVar[int]
     flow: str
     blueprint_name: str
     description: str
@@ -61,19 +62,22 @@ class StartFlowRequest(_message.Message):
     op: str
     by: str
     why: str
-    def __init__(self, flow: _Optional[str] = ..., blueprint_name: _Optional[str] = ..., description: _Optional[str] = ..., parameters: _Optional[_Mapping[str, str]] = ..., workspace: _Optional[str] = ..., op: _Optional[str] = ..., by: _Optional[str] = ..., why: _Optional[str] = ...) -> None: ...
+    resent: bool
+    def __init__(self, flow: _Optional[str] = ..., blueprint_name: _Optional[str] = ..., description: _Optional[str] = ..., parameters: _Optional[_Mapping[str, str]] = ..., workspace: _Optional[str] = ..., op: _Optional[str] = ..., by: _Optional[str] = ..., why: _Optional[str] = ..., resent: bool = ...) -> None: ...
 
 class StopFlowRequest(_message.Message):
-    __slots__ = ("flow", "op", "by", "why")
+    __slots__ = ("flow", "op", "by", "why", "resent")
     FLOW_FIELD_NUMBER: _ClassVar[int]
     OP_FIELD_NUMBER: _ClassVar[int]
     BY_FIELD_NUMBER: _ClassVar[int]
     WHY_FIELD_NUMBER: _ClassVar[int]
+    RESENT_FIELD_NUMBER: _ClassVar[int]
     flow: str
     op: str
     by: str
     why: str
-    def __init__(self, flow: _Optional[str] = ..., op: _Optional[str] = ..., by: _Optional[str] = ..., why: _Optional[str] = ...) -> None: ...
+    resent: bool
+    def __init__(self, flow: _Optional[str] = ..., op: _Optional[str] = ..., by: _Optional[str] = ..., why: _Optional[str] = ..., resent: bool = ...) -> None: ...
 
 class GetFlowRequest(_message.Message):
     __slots__ = ("flow",)
