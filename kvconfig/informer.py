@@ -137,6 +137,7 @@ class Informer(Owner, Generic[T]):
         self._listed = Revision(0)
         self._suspects: set[bytes] = set()
         self._failure: Exception | None = None
+        self._said: type[StoreError] | None = None
 
     # -- what users see ----------------------------------------------------------------------
 
@@ -189,10 +190,11 @@ class Informer(Owner, Generic[T]):
                     self._fail(error)
                     return
                 self.stats.watch_ends += 1
-                first = self._backoff.attempts == 0
+                said = self._backoff.attempts > 0 and self._said is type(error)
+                self._said = type(error)
                 delay_s = self._backoff.next_s()
                 logger.log(
-                    logging.WARNING if first else logging.DEBUG,  # once for each outage
+                    logging.DEBUG if said else logging.WARNING,  # once for each kind and outage
                     "informer lists again",
                     extra={"informer": self.name, "reason": str(error), "delay_s": delay_s},
                 )

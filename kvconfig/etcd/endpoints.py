@@ -23,7 +23,7 @@ _OPTIONS: list[tuple[str, int]] = [
     ("grpc.max_receive_message_length", MAX_RESPONSE_BYTES),
     # Pings find a dead peer. etcd ends connections that ping more often than every 5 s; without
     # ping_timeout_ms a stopped server was noticed after 62 s, with it after 4.5 s (measured).
-    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_time_ms", 6_000),
     ("grpc.keepalive_timeout_ms", 2_000),
     ("grpc.http2.ping_timeout_ms", 2_000),
     ("grpc.initial_reconnect_backoff_ms", 100),

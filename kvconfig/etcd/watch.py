@@ -293,9 +293,11 @@ class WatchHub:
             try:
                 await watcher.created()
                 return stream, watcher
-            except (PermissionDenied, AuthenticationFailed):
+            except (PermissionDenied, AuthenticationFailed) as error:
                 await self._leave(stream, watcher)
-                if last or not self._tokens.refused(metadata):
+                denied = isinstance(error, PermissionDenied)
+                renew = self._tokens.denied if denied else self._tokens.refused
+                if last or not renew(metadata):
                     raise
             except BaseException:
                 await self._leave(stream, watcher)

@@ -13,7 +13,7 @@ import random
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -60,6 +60,7 @@ class Scenario:
         self._began_s = time.monotonic()
         self._since = ""
         self._tasks: list[asyncio.Task[None]] = []
+        self._writing: list[asyncio.Task[None]] = []
 
     # -- before the fault ----------------------------------------------------------------------
 
@@ -69,9 +70,9 @@ class Scenario:
             for informer in self.informers:
                 await informer.synced()
             for writer in self.writers:
-                self._start(writer.run(), f"writer {writer.name}")
+                self._writing.append(asyncio.create_task(writer.run(), name=writer.name))
             if self._reads:
-                self._start(self._read_on(), "reader")
+                self._tasks.append(asyncio.create_task(self._read_on(), name="reader"))
             await self.more_writes(writes)
 
     async def more_writes(self, count: int) -> None:
@@ -128,6 +129,10 @@ class Scenario:
 
         ``history``: whether etcd's can be had from the first revision on.
         """
+        for writer in self.writers:
+            writer.stopped = True
+        if self._writing:
+            await asyncio.wait(self._writing, timeout=CALL_BOUND_S)
         await self.stop()
         await self.settled()
         for recorder in self.recorders:
@@ -144,8 +149,8 @@ class Scenario:
             await eventually(partial(self._equal, informer), within_s=SETTLE_S)
 
     async def stop(self) -> None:
-        """End writers and reader."""
-        tasks, self._tasks = self._tasks, []
+        """End writers and reader, whatever they have under way."""
+        tasks, self._tasks, self._writing = [*self._tasks, *self._writing], [], []
         for task in tasks:
             task.cancel()
         if tasks:
@@ -156,11 +161,8 @@ class Scenario:
 
     # -- inside ----------------------------------------------------------------------------------
 
-    def _start(self, work: Coroutine[object, object, None], name: str) -> None:
-        self._tasks.append(asyncio.create_task(work, name=name))
-
     async def _equal(self, informer: Informer[bytes]) -> bool:
-        """What a writer had under way may be done after the list; then another is made."""
+        """A write that was not answered may be done after the list; then another is made."""
         page = await list_all(self.direct, informer.range)
         try:
             await is_exactly(informer, {kv.key: kv for kv in page.items}, within_s=2)

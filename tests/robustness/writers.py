@@ -40,7 +40,7 @@ class Write:
 
 @dataclass
 class Writer:
-    """Writes below ``bases``, one transaction after the other, until cancelled."""
+    """Writes below ``bases``, one transaction after the other, until ``stopped`` is set."""
 
     store: Store
     name: str
@@ -49,6 +49,7 @@ class Writer:
     random: random.Random
     writes: list[Write] = field(default_factory=list)
     pace_s: float = PACE_S
+    stopped: bool = False
 
     @property
     def outcomes(self) -> Counter[Outcome]:
@@ -61,8 +62,8 @@ class Writer:
         return {write.error for write in self.writes if write.error}
 
     async def run(self) -> None:
-        """Does not return."""
-        while True:
+        """Returns when the write that is under way has ended."""
+        while not self.stopped:
             await self.write()
             await asyncio.sleep(self.pace_s * self.random.uniform(0.5, 1.5))
 
