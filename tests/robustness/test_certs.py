@@ -12,10 +12,16 @@ import pytest
 import trustme
 
 from kvconfig.devserver import EtcdBinary, LocalCluster, ServerTls
-from kvconfig.errors import Unavailable
+from kvconfig.errors import PermissionDenied, Unavailable
 from kvconfig.etcd import Access, connect
+from kvconfig.informer import Informer
+from kvconfig.keys import prefix
+from kvconfig.txn import Put, Txn
+from tests.robustness.admin import ALLOWED, Etcdctl, enable_auth
 from tests.robustness.history import History
+from tests.robustness.recorder import raw
 from tests.robustness.scenario import scenario
+from tests.robustness.waiting import shows
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -86,6 +92,34 @@ async def test_certificates_are_replaced(robust_binary: EtcdBinary, tmp_path: Pa
             await run.recovered(within_s=20)
             history.credentials = files.credentials()
             await run.verdict()
+
+
+@pytest.mark.robustness_ci
+async def test_the_common_name_is_the_user(
+    robust_binary: EtcdBinary, etcdctl: Etcdctl, tmp_path: Path
+) -> None:
+    """With a client certificate and no password: its name has rights, and no others."""
+    files = Files.below(tmp_path)
+    files.issue()
+    flags = (f"--cacert={files.cacert}", f"--cert={files.client}", f"--key={files.client_key}")
+    async with LocalCluster(1, binary=robust_binary, tls=files.tls()) as cluster:
+
+        async def over_tls(endpoint: str, *args: str) -> str:
+            return await etcdctl(endpoint, *flags, *args)
+
+        await enable_auth(over_tls, cluster.endpoints[0])
+        async with connect(files.access(cluster.endpoints)) as store:
+            await store.commit(Txn(then=(Put(ALLOWED + b"/k", b"1"),)))
+            with pytest.raises(PermissionDenied):
+                await store.read(b"/others")
+            with pytest.raises(PermissionDenied):
+                await store.commit(Txn(then=(Put(b"/others", b"1"),)))
+            async with Informer(store, prefix(ALLOWED + b"/"), raw) as informer:
+                await shows(informer, ALLOWED + b"/k", b"1")
+            async with Informer(store, prefix(b"/others/"), raw) as informer:
+                with pytest.raises(PermissionDenied, match="/others/"):
+                    await informer.synced()
+            assert store.calls["Auth/Authenticate"] == 0
 
 
 async def test_certificates_expire(robust_binary: EtcdBinary, tmp_path: Path) -> None:
