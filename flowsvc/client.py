@@ -155,13 +155,7 @@ class Client:
     ) -> Done:
         """See :meth:`flowsvc.model.Flows.put_blueprint`."""
         text = _definition_text(definition, f"blueprint {name!r}", BlueprintInvalid)
-        op = op or self._make_op()
-        message = _message(
-            lambda: pb.PutBlueprintRequest(
-                name=name, definition=text, op=op, by=actor.by, why=actor.why
-            )
-        )
-        return convert.done_from(await self._one(methods.PUT_BLUEPRINT, message))
+        return await self._put(methods.PUT_BLUEPRINT, name, text, op, actor)
 
     async def get_blueprint(self, name: str) -> Definition:
         """See :meth:`flowsvc.model.Flows.get_blueprint`."""
@@ -179,13 +173,7 @@ class Client:
     ) -> Done:
         """See :meth:`flowsvc.model.Flows.put_parameter_type`."""
         text = _definition_text(definition, f"parameter type {name!r}", ParameterTypeInvalid)
-        op = op or self._make_op()
-        message = _message(
-            lambda: pb.PutParameterTypeRequest(
-                name=name, definition=text, op=op, by=actor.by, why=actor.why
-            )
-        )
-        return convert.done_from(await self._one(methods.PUT_PARAMETER_TYPE, message))
+        return await self._put(methods.PUT_PARAMETER_TYPE, name, text, op, actor)
 
     async def get_parameter_type(self, name: str) -> Definition:
         """See :meth:`flowsvc.model.Flows.get_parameter_type`."""
@@ -199,6 +187,15 @@ class Client:
         return [
             convert.definition_from(found) for piece in pieces for found in piece.parameter_types
         ]
+
+    async def _put(
+        self, method: Method[Any, pb.Done], name: str, text: str, op: str, actor: Actor
+    ) -> Done:
+        op, by, why = op or self._make_op(), actor.by, actor.why
+        message = _message(
+            lambda: method.request(name=name, definition=text, op=op, by=by, why=why)
+        )
+        return convert.done_from(await self._one(method, message))
 
     # -- one call --------------------------------------------------------------------------------
 
