@@ -12,7 +12,7 @@ from __future__ import annotations
 import fnmatch
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -34,7 +34,9 @@ __all__ = [
     "parse_seed",
 ]
 
-PARAMETER_TYPE, BLUEPRINT, FLOW = "parameter-type", "flow-blueprint", "flow"
+PARAMETER_TYPE: Final = "parameter-type"
+BLUEPRINT: Final = "flow-blueprint"
+FLOW: Final = "flow"
 
 _OLD_WORDS = {
     "flow-class": BLUEPRINT,
@@ -259,8 +261,8 @@ class _Bootstrap:
     async def compare(self) -> None:
         """Each thing is "created" (it will be), "equal", "different" or, a flow, "running"."""
         seed, note = self._seed, self.report.outcomes
-        types = {d.name: d.definition for d in await self._flows.list_parameter_types()}
-        blueprints = {d.name: d.definition for d in await self._flows.list_blueprints()}
+        types = {d.name: d.definition for d in await self._flows.list_definitions(PARAMETER_TYPE)}
+        blueprints = {d.name: d.definition for d in await self._flows.list_definitions(BLUEPRINT)}
         running = {flow.id for flow in await self._flows.list_flows()} if seed.flows else set()
         for name, definition in seed.parameter_types.items():
             note[f"{PARAMETER_TYPE}/{name}"] = _compared(definition, types.get(name, _ABSENT))
@@ -279,12 +281,14 @@ class _Bootstrap:
         for name, definition in seed.parameter_types.items():
             if what := self._to_write(f"{PARAMETER_TYPE}/{name}", replace=replace):
                 done = await self._flows.put_parameter_type(
-                    name, encode(definition), actor=self._actor
+                    name, encode(definition), force=replace, actor=self._actor
                 )
                 self.report.findings[what] = done.findings
         for name, definition in seed.blueprints.items():
             if what := self._to_write(f"{BLUEPRINT}/{name}", replace=replace):
-                done = await self._flows.put_blueprint(name, encode(definition), actor=self._actor)
+                done = await self._flows.put_blueprint(
+                    name, encode(definition), force=replace, actor=self._actor
+                )
                 self.report.findings[what] = done.findings
         for (type_, key), value in seed.items.items():
             if what := self._to_write(f"{type_}/{key}", replace=replace):

@@ -10,6 +10,10 @@
     │   └── FlowTooLarge            more than one transaction can hold
     ├── NotFound                a flow, blueprint or parameter type that is not there
     ├── AlreadyExists           a flow that is there already
+    ├── InUse                   a definition that others rest on, and who they are
+    ├── WrongState              a flow that is paused, or that is not
+    ├── FlowDamaged             keys of a flow that are not as its record says
+    ├── PlanStale               something that a plan rests on was written since it was shown
     ├── VariantTaken            an own variant that exists already, and whose it is
     ├── SharedVariantDiffers    a shared variant that runs with another value
     ├── RequestReused           an operation id that did something else before
@@ -30,16 +34,20 @@ __all__ = [
     "AlreadyExists",
     "BlueprintInvalid",
     "Finding",
+    "FlowDamaged",
     "FlowServiceError",
     "FlowTooLarge",
+    "InUse",
     "InvalidInput",
     "NotFound",
     "ParameterTypeInvalid",
     "ParametersInvalid",
+    "PlanStale",
     "RequestReused",
     "SharedVariantDiffers",
     "TooMuchContention",
     "VariantTaken",
+    "WrongState",
 ]
 
 
@@ -105,6 +113,47 @@ class AlreadyExists(FlowServiceError):
     def __init__(self, kind: str, name: str) -> None:
         self.kind, self.name = kind, name
         super().__init__(f"{kind} {name!r} exists already")
+
+
+class InUse(FlowServiceError):
+    """Others rest on a blueprint or a parameter type: ``users``, each as ``<type>/<name>``."""
+
+    def __init__(self, kind: str, name: str, *, users: Sequence[str]) -> None:
+        self.kind, self.name, self.users = kind, name, tuple(users)
+        more = f" and {len(users) - 5} more" if len(users) > 5 else ""
+        super().__init__(
+            f"{kind} {name!r} is in use by {', '.join(users[:5])}{more}; "
+            "force it, and they go on with what they were made from"
+        )
+
+
+class WrongState(FlowServiceError):
+    """The flow is in a state in which this cannot be done."""
+
+    def __init__(self, flow: str, *, state: str, cure: str) -> None:
+        self.flow, self.state, self.cure = flow, state, cure
+        super().__init__(f"flow {flow!r} is {state}: {cure}")
+
+
+class FlowDamaged(FlowServiceError):
+    """A key of the flow is missing, or cannot be read, so nothing can be built on it."""
+
+    def __init__(self, flow: str, *, key: str, reason: str) -> None:
+        self.flow, self.key, self.reason = flow, key, reason
+        super().__init__(
+            f"flow {flow!r} is damaged: {key} {reason}; flowctl fsck --repair mends what it can"
+        )
+
+
+class PlanStale(FlowServiceError):
+    """A key was written after the revision at which the plan was shown."""
+
+    def __init__(self, key: str, *, revision: int, check_revision: int) -> None:
+        self.key, self.revision, self.check_revision = key, revision, check_revision
+        super().__init__(
+            f"the plan is stale: {key} was written at revision {revision}, after "
+            f"{check_revision}; look at a new plan"
+        )
 
 
 class VariantTaken(FlowServiceError):

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Callable
 
-__all__ = ["new_op"]
+__all__ = ["made_at_s", "new_op"]
 
 
 def new_op(
@@ -30,3 +30,12 @@ def new_op(
             | random_bits(62)
         )
     )
+
+
+def made_at_s(op: str) -> float | None:
+    """When an id was made, in seconds since 1970; ``None`` for one that does not say."""
+    try:
+        parsed = uuid.UUID(op)
+    except ValueError:
+        return None
+    return (parsed.int >> 80) / 1000 if parsed.version == 7 else None

@@ -18,23 +18,30 @@ from typing import TypeAlias
 import msgspec
 import tenacity
 
-from flowsvc.errors import Finding, FlowServiceError, TooMuchContention
+from flowsvc.errors import Finding, FlowServiceError, PlanStale, TooMuchContention
 from flowsvc.model import Done
-from flowsvc.plan import ABANDONED, Operation, Plan, Repeated
+from flowsvc.plan import ABANDONED, Operation, Plan, Repeated, Unproven
 from flowsvc.view import Proof, View
-from kvconfig.errors import OutcomeUnknown, StoreError, TransactionAborted
+from kvconfig.errors import Compacted, OutcomeUnknown, StoreError, TransactionAborted, show_key
 from kvconfig.model import Revision
 from kvconfig.records import decode_history
 from kvconfig.store import Store
 from kvconfig.txn import MAX_OPERATIONS, Commit, Put, Read, ReadResult, Txn, absent
 from kvconfig.txn import Operation as TxnOperation
 
-__all__ = ["Planner", "perform"]
+__all__ = ["Performed", "Planner", "foresee", "perform"]
 
 ATTEMPTS = 16
 """Plans made for one operation before it gives way to others."""
 
 Planner: TypeAlias = Callable[[View], Plan | Repeated]
+
+
+class Performed(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer; and how many history entries there are now of what was changed (0: unknown)."""
+
+    done: Done
+    entries: int = 0
 
 
 async def perform(
@@ -45,11 +52,12 @@ async def perform(
     planner: Planner,
     *,
     what: str,
-) -> Done:
+) -> Performed:
     """Carry out what ``planner`` plans, in one transaction.
 
     ``view_of`` makes a view from a proof (and the caches behind it). ``what`` names the operation
-    in errors. Raises what the planner raises, ``TooMuchContention``, or a ``StoreError``.
+    in errors. Raises what the planner raises, ``PlanStale``, ``TooMuchContention``, or a
+    ``StoreError``.
     """
     sender = _Sender(store, operation, history_key)
     proof: Proof = {}
@@ -57,21 +65,63 @@ async def perform(
         view = view_of(proof)
         try:
             plan = planner(view)
+            if isinstance(plan, Plan):
+                _check_fresh(operation, view)
         except FlowServiceError as refusal:
             if view.proven:
-                return await sender.settle(refusal)
+                return Performed(done=await sender.settle(refusal))
             proof = await sender.read(view.asked)
             continue
         if isinstance(plan, Repeated):
-            return sender.done(plan.revision)
+            return Performed(done=sender.done(plan.revision))
         commit = await sender.send(plan.txn)
         if commit is not None and commit.succeeded:
-            return sender.done(commit.revision, plan.findings)
+            done = sender.done(commit.revision, plan.findings)
+            return Performed(done=done, entries=_counted(commit))
+        sender.conflicts += 1
         if commit is not None and commit.results:
             proof = _proof(plan.txn.otherwise, commit)
         else:
             proof = await sender.read(view.asked)
-    return await sender.settle(TooMuchContention(what, attempts=ATTEMPTS))
+    return Performed(done=await sender.settle(TooMuchContention(what, attempts=ATTEMPTS)))
+
+
+async def foresee(
+    store: Store,
+    operation: Operation,
+    history_key: bytes,
+    view_of: Callable[[Proof], View],
+    planner: Planner,
+) -> tuple[Plan | Repeated, Revision]:
+    """The plan as :func:`perform` would send it now, and the revision that it is made from.
+
+    Raises what the planner raises, and ``PlanStale``. Writes nothing.
+    """
+    sender = _Sender(store, operation, history_key)
+    proof: Proof = {}
+    while True:
+        view = view_of(proof)
+        try:
+            plan = planner(view)
+            if view.proven:
+                _check_fresh(operation, view)
+                return plan, sender.revision
+        except FlowServiceError:
+            if view.proven:
+                raise
+        proof = await sender.read(view.asked)
+
+
+def _check_fresh(operation: Operation, view: View) -> None:
+    """Nothing that the plan rests on is newer than the request allows."""
+    allowed = operation.check_revision
+    if not allowed:
+        return
+    if not view.proven:
+        raise Unproven("what the plan rests on")
+    newest = view.newest()
+    if newest is not None and newest.mod_revision > allowed:
+        raise PlanStale(show_key(newest.key), revision=newest.mod_revision, check_revision=allowed)
 
 
 class _Sender:
@@ -82,12 +132,19 @@ class _Sender:
         self._operation = operation
         self._history_key = history_key
         self._round_trips = 0
+        self.conflicts = 0
         self._lost_a_reply = operation.resent
+        self.revision = Revision(0)  # of the last proof
 
     def done(self, revision: Revision, findings: tuple[Finding, ...] = ()) -> Done:
         """The answer."""
-        op, round_trips = self._operation.op, self._round_trips
-        return Done(op=op, revision=revision, round_trips=round_trips, findings=findings)
+        return Done(
+            op=self._operation.op,
+            revision=revision,
+            round_trips=self._round_trips,
+            conflicts=self.conflicts,
+            findings=findings,
+        )
 
     async def send(self, txn: Txn) -> Commit | None:
         """Commit; ``None`` where a nested guard ended it. Safe to repeat: see the plan's guards."""
@@ -98,6 +155,9 @@ class _Sender:
 
     async def read(self, reads: tuple[Read, ...]) -> Proof:
         """The answers to ``reads``, all as of one revision."""
+        return await _READ_AGAIN(self._read, reads)
+
+    async def _read(self, reads: tuple[Read, ...]) -> Proof:
         proof: dict[Read, ReadResult] = {}
         revision = Revision(0)
         for start in range(0, len(reads), MAX_OPERATIONS):
@@ -106,6 +166,7 @@ class _Sender:
             commit = await self._once(Txn(then=then))
             revision = revision or commit.revision
             proof.update(_proof(asked, commit))
+        self.revision = revision
         return proof
 
     async def settle(self, refusal: FlowServiceError) -> Done:
@@ -148,9 +209,22 @@ _SEND_AGAIN = tenacity.AsyncRetrying(
 )
 
 
+_READ_AGAIN = tenacity.AsyncRetrying(
+    retry=tenacity.retry_if_exception_type(Compacted),  # its revision is gone: take a newer one
+    stop=tenacity.stop_after_attempt(4),
+    reraise=True,
+)
+
+
 def _proof(ops: Sequence[TxnOperation], commit: Commit) -> dict[Read, ReadResult]:
     return {
         op: result
         for op, result in zip(ops, commit.results, strict=True)
         if isinstance(op, Read) and isinstance(result, ReadResult)
     }
+
+
+def _counted(commit: Commit) -> int:
+    """What the planner's read of the history, the last thing that is done, has counted."""
+    counts = [result.count for result in commit.results if isinstance(result, ReadResult)]
+    return counts[-1] if counts else 0

@@ -4,6 +4,10 @@ A flow's parameters are strings. Each is what the user gave; else, if another pa
 it, that one's value; else the default of its type. That is the order of TrustGraph's
 specification ("flow configurable parameters", resolution rules 1 to 3); its code asks the default
 first, so that there nothing controls a parameter whose type has a default.
+
+A user's value has to meet the type (:mod:`flowsvc.schema`) of its parameter, and of every
+parameter that gets the value because it is controlled. A default only earns a warning: real types
+have defaults outside their own ``enum``, and flows run with them. (TrustGraph checks nothing.)
 """
 
 from __future__ import annotations
@@ -17,27 +21,38 @@ from flowsvc.blueprint import MAX_PARAMETERS, Blueprint, Parameter
 from flowsvc.definition import Findings, child, kind_of, load
 from flowsvc.errors import Finding, ParametersInvalid, ParameterTypeInvalid
 from flowsvc.model import ParameterValue
+from flowsvc.schema import Schema, compile_schema
 from flowsvc.template import is_placeholder_name, stringify
 
-__all__ = ["ParameterType", "parse_parameter_type", "resolve", "stringify"]
-
-_TYPES = frozenset({"string", "integer", "number", "float", "boolean"})
+__all__ = ["ParameterType", "Resolved", "parse_parameter_type", "resolve", "stringify"]
 
 
 class ParameterType(msgspec.Struct, frozen=True, kw_only=True):
     """A parameter type, as far as it makes sense; ``findings`` are warnings about the rest.
 
-    ``default`` and ``enum`` are as a flow holds them, as strings. ``type`` is one of JSON Schema's
-    scalar types, TrustGraph's ``float`` read as ``number``; ``None`` where any value will do.
+    ``default`` is as a flow holds it, as a string. ``default_violations`` says why the type would
+    refuse it, were it a user's value; an empty type (``is_empty``) demands nothing.
     """
 
     name: str
-    type: str | None = None
+    schema: Schema
     default: str | None = None
+    default_violations: tuple[str, ...] = ()
     required: bool = False
-    enum: tuple[str, ...] | None = None
-    minimum: float | None = None
-    maximum: float | None = None
+    is_empty: bool = False
+    findings: tuple[Finding, ...] = ()
+
+
+class Resolved(msgspec.Struct, frozen=True, kw_only=True):
+    """What a flow's parameters are.
+
+    - ``values``: of every parameter that has one, as a string, and all that the user gave.
+    - ``given``: of these the ones that the user gave.
+    - ``findings``: warnings, with the paths of the request.
+    """
+
+    values: dict[str, str]
+    given: dict[str, str]
     findings: tuple[Finding, ...] = ()
 
 
@@ -53,189 +68,207 @@ def parse_parameter_type(name: str, definition: Mapping[str, Any] | bytes) -> Pa
     fields = load("parameter type", name, definition, findings)
     if fields is None or findings.has_errors:
         raise ParameterTypeInvalid(f"parameter type {name!r}", findings.all())
-    return _TypeReader(name, fields, findings).read()
+    if not fields:
+        findings.warning("$", "is empty: no default, and any value will do")
+    schema = compile_schema(fields, findings)
+    default = _default(fields, findings)
+    violations = () if default is None else schema.violations(default)
+    for violation in violations:
+        findings.warning("$.default", f"is what a user could not give: it {violation}")
+    if not violations and default is not None and not _is_a(fields["default"], schema.type):
+        message = f"should be of type {schema.type}, is {kind_of(fields['default'])}"
+        findings.warning("$.default", message)
+    return ParameterType(
+        name=name,
+        schema=schema,
+        default=default,
+        default_violations=violations,
+        required=_required(fields, findings),
+        is_empty=not fields,
+        findings=findings.all(),
+    )
 
 
-class _TypeReader:
-    """Makes the best of one definition, and warns of what it cannot use."""
-
-    def __init__(self, name: str, fields: dict[str, Any], findings: Findings) -> None:
-        self.name, self.fields, self.findings = name, fields, findings
-
-    def read(self) -> ParameterType:
-        if not self.fields:
-            self.findings.warning("$", "is empty: no default, and any value will do")
-        read = ParameterType(
-            name=self.name,
-            type=self._type(),
-            default=self._default(),
-            required=self._required(),
-            enum=self._enum(),
-            minimum=self._bound("minimum", "min"),
-            maximum=self._bound("maximum", "max"),
-        )
-        self._check_default(read)
-        return msgspec.structs.replace(read, findings=self.findings.all())
-
-    def _type(self) -> str | None:
-        value = self.fields.get("type")
-        if isinstance(value, str) and value in _TYPES:
-            return "number" if value == "float" else value
-        if "type" in self.fields:
-            message = f"is none of {', '.join(sorted(_TYPES))}: any value will do"
-            self.findings.warning("$.type", message)
+def _default(fields: Mapping[str, Any], findings: Findings) -> str | None:
+    if "default" not in fields:
         return None
-
-    def _default(self) -> str | None:
-        if "default" not in self.fields:
-            return None
-        return self._text(self.fields["default"], "$.default", "there is no default")
-
-    def _required(self) -> bool:
-        """Whatever Python takes for true is required, as in TrustGraph."""
-        value = self.fields.get("required", False)
-        if not isinstance(value, bool):
-            meaning = "true" if value else "false"
-            message = f"should be a boolean, is {kind_of(value)}; taken for {meaning}"
-            self.findings.warning("$.required", message)
-        return bool(value)
-
-    def _enum(self) -> tuple[str, ...] | None:
-        items = self.fields.get("enum")
-        if items is None:
-            return None
-        if not isinstance(items, list):
-            self.findings.warning("$.enum", f"should be a list, is {kind_of(items)}; ignored")
-            return None
-        texts = []
-        for index, item in enumerate(items):
-            value = item.get("id") if isinstance(item, dict) else item
-            text = self._text(value, f"$.enum[{index}]", "ignored")
-            if text is not None:
-                texts.append(text)
-        if not texts:
-            self.findings.warning("$.enum", "allows no value at all; ignored")
-            return None
-        return tuple(texts)
-
-    def _text(self, value: object, path: str, consequence: str) -> str | None:
-        text = stringify(value, path)
-        if isinstance(text, Finding):
-            self.findings.warning(path, f"{text.message}: {consequence}")
-            return None
-        return text
-
-    def _bound(self, *words: str) -> float | None:
-        """Of JSON Schema's word and the older short one, the first that is there."""
-        there = [word for word in words if word in self.fields]
-        for other in there[1:]:
-            if self.fields[other] != self.fields[there[0]]:
-                self.findings.warning(f"$.{other}", f"differs from $.{there[0]}, which counts")
-        for word in there[:1]:
-            value = self.fields[word]
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                return value
-            self.findings.warning(f"$.{word}", f"should be a number, is {kind_of(value)}; ignored")
+    text = stringify(fields["default"], "$.default")
+    if isinstance(text, Finding):
+        findings.warning("$.default", f"{text.message}: there is no default")
         return None
-
-    def _check_default(self, read: ParameterType) -> None:
-        """A default that its own type would refuse still counts: flows are running with it."""
-        low, high = read.minimum, read.maximum
-        if low is not None and high is not None and low > high:
-            self.findings.warning("$", "its minimum is above its maximum: no number fits")
-        if read.default is None:
-            return
-        if read.enum is not None and read.default not in read.enum:
-            self.findings.warning("$.default", "is not among the values of $.enum")
-        value = self.fields["default"]
-        if read.type is not None and not _is_a(value, read.type):
-            message = f"should be of type {read.type}, is {kind_of(value)}"
-            self.findings.warning("$.default", message)
-        elif _is_a(value, "number") and not (
-            (low is None or low <= value) and (high is None or value <= high)
-        ):
-            self.findings.warning("$.default", "is outside its own minimum and maximum")
+    return text
 
 
-def _is_a(value: object, type_: str) -> bool:
+def _required(fields: Mapping[str, Any], findings: Findings) -> bool:
+    """Whatever Python takes for true is required, as in TrustGraph."""
+    value = fields.get("required", False)
+    if not isinstance(value, bool):
+        meaning = "true" if value else "false"
+        message = f"should be a boolean, is {kind_of(value)}; taken for {meaning}"
+        findings.warning("$.required", message)
+    return bool(value)
+
+
+def _is_a(value: object, type_: str | None) -> bool:
+    """Whether a JSON value is of a type, as JSON has it."""
+    if type_ is None:
+        return True
     if isinstance(value, bool):
         return type_ == "boolean"
     if isinstance(value, str):
         return type_ == "string"
-    if isinstance(value, float) and type_ == "integer":
-        return value.is_integer()
-    return isinstance(value, int | float) and type_ in ("integer", "number")
+    return type_ in ("integer", "number")
 
 
 def resolve(
     blueprint: Blueprint,
     types: Mapping[str, ParameterType | None],
     user: Mapping[str, ParameterValue],
-) -> dict[str, str]:
-    """The value of every parameter of a flow, as a string.
+) -> Resolved:
+    """The value of every parameter of a flow, as a string, checked against its type.
 
     ``types`` holds what ``blueprint.parameter_types`` names, ``None`` for one that is not there.
-    Parameters that the blueprint does not declare are kept: its texts may use them all the same.
-    A parameter that is not required, has no default and was not given has no value.
+    Parameters that the blueprint does not declare are kept, unchecked: its texts may use them all
+    the same. A parameter that is not required, has no default and was not given has no value.
 
-    Raises :class:`ParametersInvalid` with every violation; paths are those of the request.
+    Findings are warnings: a default that is used although its type would refuse it, from a user or
+    in a parameter that it controls; a type that is empty; a value whose type does not exist.
+
+    Raises :class:`ParametersInvalid` with every violation; paths are those of the request. A value
+    that is refused by the type of a parameter that it controls is at the path where it was given.
+    No message holds a value.
     """
-    violations = Findings()
-    given = _given(user, violations)
-    resolved: dict[str, str] = {}
-    for parameter in blueprint.parameters.values():  # controllers come before what they control
+    return _Resolver(blueprint, types, user).resolve()
+
+
+class _Resolver:
+    """Finds the values first, then checks them, and goes on after errors to find them all.
+
+    ``sources`` says whose value a parameter has: its own name or that of the first in its chain
+    of controllers. A parameter without a value, or whose value is no text, has none.
+    """
+
+    def __init__(
+        self,
+        blueprint: Blueprint,
+        types: Mapping[str, ParameterType | None],
+        user: Mapping[str, ParameterValue],
+    ) -> None:
+        self.blueprint, self.types = blueprint, types
+        self.findings = Findings()
+        self.given: dict[str, str] = {}
+        self.values: dict[str, str] = {}
+        self.sources: dict[str, str] = {}
+        self._take(user)
+
+    def resolve(self) -> Resolved:
+        for parameter in self.blueprint.parameters.values():  # controllers come first
+            self._settle(parameter)
+        self._check()
+        if self.findings.has_errors:
+            subject = f"parameters for blueprint {self.blueprint.name!r}"
+            raise ParametersInvalid(subject, self.findings.all())
+        values = self.values | self.given
+        return Resolved(values=values, given=self.given, findings=self.findings.all())
+
+    def _take(self, user: Mapping[str, ParameterValue]) -> None:
+        """The user's values, as strings."""
+        if len(user) > MAX_PARAMETERS:
+            message = f"{len(user)} parameters were given, at most {MAX_PARAMETERS} are taken"
+            self.findings.error("$.parameters", message)
+            return
+        for name, value in user.items():
+            path = child("$.parameters", name)
+            if not is_placeholder_name(name):
+                message = "no placeholder can have this name, so nothing can use it"
+                self.findings.error(path, message)
+            text = stringify(value, path)
+            if isinstance(text, Finding):
+                self.findings.add(text)
+                self.given[name] = ""
+            else:
+                self.given[name] = text
+                self.sources[name] = name
+
+    def _settle(self, parameter: Parameter) -> None:
         name, controller = parameter.name, parameter.controlled_by
-        if name in given:
-            resolved[name] = given[name]
-        elif controller is not None and controller in resolved:
-            resolved[name] = resolved[controller]
+        if name in self.given:
+            self.values[name] = self.given[name]
+        elif controller is not None and controller in self.values:
+            self.values[name] = self.values[controller]
+            if controller in self.sources:
+                self.sources[name] = self.sources[controller]
         else:
-            default = _default(parameter, types, violations)
+            default = self._default(parameter)
             if default is not None:
-                resolved[name] = default
-    if violations.has_errors:
-        raise ParametersInvalid(f"parameters for blueprint {blueprint.name!r}", violations.all())
-    return resolved | given
+                self.values[name] = default
+                self.sources[name] = name
+
+    def _default(self, parameter: Parameter) -> str | None:
+        """What a parameter is that was neither given nor inherits a value."""
+        if parameter.type is None:
+            return None
+        type_ = self.types.get(parameter.type)
+        path = child("$.parameters", parameter.name)
+        if type_ is None:
+            message = (
+                f"has no default, because parameter type {parameter.type!r} does not exist: "
+                "give a value, or put that parameter type first"
+            )
+            self.findings.error(path, message)
+            return None
+        if type_.default is None and type_.required:
+            source = f", here or for {parameter.controlled_by}" if parameter.controlled_by else ""
+            self.findings.error(path, f"is required and has no default: give a value{source}")
+        return type_.default
+
+    # -- checking ----------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        """Each value against each type that it meets, once: a chain often has one type only."""
+        met: dict[tuple[str, str], list[str]] = {}
+        for name, parameter in self.blueprint.parameters.items():
+            if parameter.type is None:
+                continue
+            type_ = self.types.get(parameter.type)
+            path = child("$.parameters", name)
+            if type_ is not None and type_.is_empty:
+                message = f"its type {parameter.type!r} is empty: no default, any value will do"
+                self.findings.warning(path, message)
+            if name not in self.sources:
+                continue
+            if type_ is None:
+                message = f"is not checked, because its type {parameter.type!r} does not exist"
+                self.findings.warning(path, message)
+                continue
+            met.setdefault((self.sources[name], parameter.type), []).append(name)
+        for (source, type_name), names in met.items():
+            type_ = self.types[type_name]
+            if type_ is not None:
+                self._check_value(source, type_, names)
+
+    def _check_value(self, source: str, type_: ParameterType, names: list[str]) -> None:
+        """The value of ``source``, which has come to ``names``, all of the same type."""
+        own, given = source in names, source in self.given
+        path = child("$.parameters", source)
+        if own and not given:
+            violations = type_.default_violations
+        else:
+            violations = type_.schema.violations(self.values[source])
+        for violation in violations:
+            says = f"{violation} (parameter type {type_.name!r})"
+            if own and given:
+                self.findings.error(path, says)
+            elif own:
+                self.findings.warning(path, f"its default is what a user could not give: it {says}")
+            elif given:
+                message = f"also becomes {_listed(names)}, and as such {says}"
+                self.findings.error(path, message)
+            else:
+                message = f"its default also becomes {_listed(names)}, and as such {says}"
+                self.findings.warning(path, message)
 
 
-def _given(user: Mapping[str, ParameterValue], violations: Findings) -> dict[str, str]:
-    """The user's values as strings; the one place that every one of them passes, and no other.
-
-    What a parameter type demands of a value has its place here.
-    """
-    if len(user) > MAX_PARAMETERS:
-        message = f"{len(user)} parameters were given, at most {MAX_PARAMETERS} are taken"
-        violations.error("$.parameters", message)
-        return {}
-    given = {}
-    for name, value in user.items():
-        path = child("$.parameters", name)
-        if not is_placeholder_name(name):
-            violations.error(path, "no placeholder can have this name, so nothing can use it")
-        text = stringify(value, path)
-        if isinstance(text, Finding):
-            violations.add(text)
-            text = ""
-        given[name] = text
-    return given
-
-
-def _default(
-    parameter: Parameter, types: Mapping[str, ParameterType | None], violations: Findings
-) -> str | None:
-    """What a parameter is that was neither given nor inherits a value."""
-    if parameter.type is None:
-        return None
-    type_ = types.get(parameter.type)
-    path = child("$.parameters", parameter.name)
-    if type_ is None:
-        message = (
-            f"has no default, because parameter type {parameter.type!r} does not exist: "
-            "give a value, or put that parameter type first"
-        )
-        violations.error(path, message)
-        return None
-    if type_.default is None and type_.required:
-        source = f", here or for {parameter.controlled_by}" if parameter.controlled_by else ""
-        violations.error(path, f"is required and has no default: give a value{source}")
-    return type_.default
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more

@@ -1,27 +1,43 @@
 """The gRPC server: messages in, :class:`flowsvc.model.Flows` called, messages out. No decisions.
 
+Beside the flow service it answers ``grpc.health.v1``, and reflection where that is asked for. Any
+number of servers may work on one etcd: none holds anything that another one needs, so each of them
+can be killed at any moment.
+
+What is logged never holds a value, neither of a request nor of an answer: names of methods, codes,
+classes of errors, and for a defect the lines of code that it went through.
+
 Not here: TLS and who may call. The server binds loopback addresses and Unix sockets only, so those
 who can reach it are those who have an account on the machine.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+import traceback
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 
+# Without types.
+from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
+
 from flowsvc.api import convert, methods
 from flowsvc.api.errors import DETAILS_KEY, status_to
+from flowsvc.api.health import HEALTH_SERVICE, Health
 from flowsvc.api.methods import Method
 from flowsvc.api.v1 import flow_pb2 as pb
 from flowsvc.errors import FlowServiceError
-from flowsvc.model import Flows
+from flowsvc.model import DefinitionKind, Flows, HistoryEntry, Pruned
 from kvconfig.errors import KvError
+from kvconfig.owner import until_one_ends
 
 __all__ = ["ListenRefused", "serve"]
 
@@ -33,8 +49,10 @@ PIECE_BYTES = 1024 * 1024
 _DETAILS_BYTES = 5_000  # for callers that say nothing: gRPC clients take 8 KiB of metadata
 _DETAILS_MOST_BYTES = 512 * 1024
 _MAX_CONCURRENT_CALLS = 1_000
+_MAX_WATCHES = 500  # of those calls: watches last, and must leave room for the others
 
-T = TypeVar("T", bound=Message)
+T = TypeVar("T")
+M = TypeVar("M", bound=Message)
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -48,12 +66,22 @@ class ListenRefused(ValueError):
 
 @asynccontextmanager
 async def serve(
-    flows: Flows, listen: str = "127.0.0.1:0", *, grace_s: float = 5.0
+    flows: Flows,
+    listen: str = "127.0.0.1:0",
+    *,
+    grace_s: float = 5.0,
+    reflection: bool = False,
+    fresh: Callable[[], bool] = lambda: True,
+    fresh_every_s: float = 0.5,
 ) -> AsyncIterator[int]:
     """Serve ``flows`` on ``listen`` (``host:port``, ``[::1]:port``, ``unix:path``); gives the port.
 
-    On leaving, no new call is accepted and those that run have ``grace_s`` seconds to end.
-    Raises :class:`ListenRefused` before anything is bound.
+    ``reflection``: tell foreign clients what there is. ``fresh``: whether ``flows`` knows enough to
+    be asked; asked every ``fresh_every_s`` seconds, and told to who asks for the server's health.
+
+    On leaving the health is NOT_SERVING, watches end as UNAVAILABLE, no new call is accepted, and
+    those that run have ``grace_s`` seconds to end. Raises :class:`ListenRefused` before anything is
+    bound.
     """
     _check_listen(listen)
     server = grpc.aio.server(
@@ -61,23 +89,36 @@ async def serve(
             ("grpc.so_reuseport", 0),  # else two servers could share a port, and neither notice
             ("grpc.http2.min_ping_interval_without_data_ms", methods.PING_EVERY_MS - 1_000),
             ("grpc.max_receive_message_length", methods.MAX_MESSAGE_BYTES),
-            ("grpc.max_send_message_length", methods.MAX_MESSAGE_BYTES),
+            ("grpc.max_send_message_length", methods.MAX_ANSWER_BYTES),
         ],
         maximum_concurrent_rpcs=_MAX_CONCURRENT_CALLS,
     )
-    handlers = {method.name: _handler(flows, method) for method in methods.METHODS}
+    watches = _Watches(flows)
+    handlers = {method.name: _handler(flows, method, watches) for method in methods.METHODS}
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler(methods.SERVICE, handlers),)
     )
+    health = Health(fresh, every_s=fresh_every_s)
+    health.add_to(server)
+    if reflection:
+        _add_reflection(server)
     try:
         port = server.add_insecure_port(listen)
     except RuntimeError as error:
         raise ListenRefused(listen, "is the port in use? choose another, or 0") from error
-    await server.start()
-    try:
-        yield port
-    finally:
-        await server.stop(grace_s)
+    async with health:
+        await server.start()
+        try:
+            yield port
+        finally:
+            await health.stop()
+            watches.stopping.set()
+            await server.stop(grace_s)
+
+
+def _add_reflection(server: grpc.aio.Server) -> None:
+    names = (methods.SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)
 
 
 def _check_listen(listen: str) -> None:
@@ -99,40 +140,90 @@ def _check_listen(listen: str) -> None:
 # -- one call ------------------------------------------------------------------------------------
 
 
-def _handler(flows: Flows, method: Method[Any, Any]) -> grpc.RpcMethodHandler[Any, Any]:
+def _handler(
+    flows: Flows, method: Method[Any, Any], watches: _Watches
+) -> grpc.RpcMethodHandler[Any, Any]:
     """What gRPC calls: decode, call, encode, and turn every error into a status."""
+    coders = (method.request.FromString, method.response.SerializeToString)
+    if method is methods.WATCH_FLOWS:
+        return grpc.unary_stream_rpc_method_handler(watches.handle, *coders)
     if method.streams:
-        listing = _LISTS[method]
+        return grpc.unary_stream_rpc_method_handler(partial(_stream, flows, method), *coders)
+    return grpc.unary_unary_rpc_method_handler(partial(_unary, flows, method), *coders)
 
-        async def stream(request: Message, context: Context) -> AsyncIterator[Message]:
-            try:
-                pieces = await listing(flows)
-            except Exception as error:  # noqa: BLE001 - the boundary: all that is raised is told
-                await _abort(context, method, error)
-            for piece in pieces:
-                yield piece
 
-        return grpc.unary_stream_rpc_method_handler(
-            stream, method.request.FromString, method.response.SerializeToString
-        )
+async def _unary(
+    flows: Flows, method: Method[Any, Any], request: Message, context: Context
+) -> Message:
+    call, to = _CALLS[method]
+    try:
+        return to(await call(flows, request))
+    except Exception as error:  # noqa: BLE001 - the boundary: all that is raised is told
+        await _abort(context, method, error)
 
-    call = _CALLS[method]
 
-    async def unary(request: Message, context: Context) -> Message:
+async def _stream(
+    flows: Flows, method: Method[Any, Any], request: Message, context: Context
+) -> AsyncIterator[Message]:
+    call, to = _LISTS[method]
+    try:
+        items = [to(item) for item in await call(flows, request)]
+    except Exception as error:  # noqa: BLE001 - the boundary: all that is raised is told
+        await _abort(context, method, error)
+    for piece in pieces_of(items):
+        yield method.response(**{method.items: piece})
+
+
+class _Watches:
+    """The calls of WatchFlows. They end when somebody sets ``stopping``."""
+
+    def __init__(self, flows: Flows) -> None:
+        self._flows = flows
+        self._running = 0
+        self.stopping = asyncio.Event()
+
+    async def handle(self, _request: pb.WatchFlowsRequest, context: Context) -> None:
+        """One call."""
+        if self._running >= _MAX_WATCHES:
+            said = f"{_MAX_WATCHES} watches run already"
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, said)
+        self._running += 1
         try:
-            return await call(flows, request)
+            await context.send_initial_metadata(((methods.WATCHING_KEY, "true"),))
+            await until_one_ends(self._send(context), self._stopped())
         except Exception as error:  # noqa: BLE001 - the boundary: all that is raised is told
-            await _abort(context, method, error)
+            await _abort(context, methods.WATCH_FLOWS, error)
+        finally:
+            self._running -= 1
+        # Also where the flows' own watch has ended: they are about to be closed.
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "the server stops")
 
-    return grpc.unary_unary_rpc_method_handler(
-        unary, method.request.FromString, method.response.SerializeToString
-    )
+    async def _send(self, context: Context) -> None:
+        async with _closing(self._flows.watch_flows()) as statuses:
+            async for status in statuses:
+                await context.write(convert.answer_to(status))
+
+    async def _stopped(self) -> None:
+        await self.stopping.wait()
+
+
+@asynccontextmanager
+async def _closing(items: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
+    """As ``contextlib.aclosing``, where the iterator is one that can be closed."""
+    try:
+        yield items
+    finally:
+        if isinstance(items, AsyncGenerator):
+            await items.aclose()
 
 
 async def _abort(context: Context, method: Method[Any, Any], error: Exception) -> NoReturn:
     """End the call with the error. What is not of our tree is a defect: logged, and not told."""
     if not isinstance(error, FlowServiceError | KvError):
-        _log.error("a call failed by a defect", exc_info=error, extra={"method": method.name})
+        _log.error(
+            "a call failed by a defect",
+            extra={"method": method.name, "error": type(error).__name__, "at": _places(error)},
+        )
         await context.abort(grpc.StatusCode.INTERNAL, "a defect of the service: see its log")
     code, status = status_to(error, limit_bytes=_details_limit(context))
     _log.info(
@@ -141,6 +232,12 @@ async def _abort(context: Context, method: Method[Any, Any], error: Exception) -
     )
     trailer = ((DETAILS_KEY, status.SerializeToString()),)
     await context.abort(code, status.message, trailing_metadata=trailer)
+
+
+def _places(error: BaseException) -> list[str]:
+    """Where it went through, the innermost last; not what it says, which may hold a value."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
 
 
 def _details_limit(context: Context) -> int:
@@ -153,61 +250,76 @@ def _details_limit(context: Context) -> int:
 
 # -- what each method does -----------------------------------------------------------------------
 
-
-async def _start_flow(flows: Flows, request: pb.StartFlowRequest) -> pb.Done:
-    return convert.done_to(await flows.start_flow(convert.start_from(request)))
-
-
-async def _stop_flow(flows: Flows, request: pb.StopFlowRequest) -> pb.Done:
-    return convert.done_to(await flows.stop_flow(convert.stop_from(request)))
+_Call = Callable[[Flows, Any], Awaitable[Any]]
+_Convert = Callable[[Any], Message]
 
 
-async def _get_flow(flows: Flows, request: pb.GetFlowRequest) -> pb.Flow:
-    return convert.flow_to(await flows.get_flow(request.flow))
-
-
-async def _put_blueprint(flows: Flows, request: pb.PutBlueprintRequest) -> pb.Done:
-    definition, actor = request.definition.encode(), convert.actor_from(request)
-    return convert.done_to(
-        await flows.put_blueprint(request.name, definition, op=request.op, actor=actor)
+def _change(method: methods.ChangeMethod) -> tuple[_Call, _Convert]:
+    return (
+        lambda flows, request: flows.change(convert.change_from(method, request)),
+        convert.answer_to,
     )
 
 
-async def _get_blueprint(flows: Flows, request: pb.GetBlueprintRequest) -> pb.Blueprint:
-    return convert.blueprint_to(await flows.get_blueprint(request.name))
-
-
-async def _put_parameter_type(flows: Flows, request: pb.PutParameterTypeRequest) -> pb.Done:
-    definition, actor = request.definition.encode(), convert.actor_from(request)
-    return convert.done_to(
-        await flows.put_parameter_type(request.name, definition, op=request.op, actor=actor)
+def _definition(kind: DefinitionKind, message: type[Message]) -> tuple[_Call, _Convert]:
+    return (
+        lambda flows, request: flows.get_definition(kind, request.name),
+        partial(convert.definition_to, message=message),
     )
 
 
-async def _get_parameter_type(
-    flows: Flows, request: pb.GetParameterTypeRequest
-) -> pb.ParameterType:
-    return convert.parameter_type_to(await flows.get_parameter_type(request.name))
+def _definitions(kind: DefinitionKind, message: type[Message]) -> tuple[_Call, _Convert]:
+    return (
+        lambda flows, _: flows.list_definitions(kind),
+        partial(convert.definition_to, message=message),
+    )
 
 
-async def _list_flows(flows: Flows) -> Iterable[pb.ListFlowsResponse]:
-    items = [convert.flow_to(flow) for flow in await flows.list_flows()]
-    return (pb.ListFlowsResponse(flows=piece) for piece in pieces_of(items))
+async def _history(flows: Flows, request: pb.GetHistoryRequest) -> list[HistoryEntry]:
+    return await flows.history(convert.history_kind_from(request.kind), request.name)
 
 
-async def _list_blueprints(flows: Flows) -> Iterable[pb.ListBlueprintsResponse]:
-    items = [convert.blueprint_to(found) for found in await flows.list_blueprints()]
-    return (pb.ListBlueprintsResponse(blueprints=piece) for piece in pieces_of(items))
+async def _prune(flows: Flows, request: pb.PruneHistoryRequest) -> Pruned:
+    return await flows.prune_history(
+        convert.history_kind_from(request.kind),
+        older_than_s=convert.older_than_from(request.older_than_s),
+        name=request.name,
+        dry_run=request.dry_run,
+    )
 
 
-async def _list_parameter_types(flows: Flows) -> Iterable[pb.ListParameterTypesResponse]:
-    items = [convert.parameter_type_to(found) for found in await flows.list_parameter_types()]
-    return (pb.ListParameterTypesResponse(parameter_types=piece) for piece in pieces_of(items))
+_CALLS: dict[Method[Any, Any], tuple[_Call, _Convert]] = {
+    **{method: _change(method) for method in methods.CHANGES},
+    methods.RESTART_FLOW: (
+        lambda flows, request: flows.restart_flow(convert.restart_from(request)),
+        convert.answer_to,
+    ),
+    methods.PREVIEW: (
+        lambda flows, request: flows.preview(convert.preview_from(request)),
+        convert.answer_to,
+    ),
+    methods.GET_FLOW: (lambda flows, request: flows.get_flow(request.flow), convert.flow_to),
+    methods.GET_BLUEPRINT: _definition("flow-blueprint", pb.Blueprint),
+    methods.GET_PARAMETER_TYPE: _definition("parameter-type", pb.ParameterType),
+    methods.PRUNE_HISTORY: (_prune, convert.answer_to),
+    methods.GET_FLOW_STATUS: (
+        lambda flows, request: flows.get_status(request.flow),
+        convert.answer_to,
+    ),
+}
+
+_LISTS: dict[Method[Any, Any], tuple[_Call, _Convert]] = {
+    methods.LIST_FLOWS: (lambda flows, _: flows.list_flows(), convert.flow_to),
+    methods.LIST_BLUEPRINTS: _definitions("flow-blueprint", pb.Blueprint),
+    methods.LIST_PARAMETER_TYPES: _definitions("parameter-type", pb.ParameterType),
+    methods.GET_HISTORY: (_history, convert.answer_to),
+    methods.LIST_FLOW_STATUSES: (lambda flows, _: flows.list_statuses(), convert.answer_to),
+}
 
 
-def pieces_of(items: Sequence[T], most_bytes: int = PIECE_BYTES) -> Iterable[list[T]]:
+def pieces_of(items: Iterable[M], most_bytes: int = PIECE_BYTES) -> Iterator[list[M]]:
     """The items in order, in pieces that stay below ``most_bytes`` unless one item is larger."""
-    piece: list[T] = []
+    piece: list[M] = []
     size = 0
     for item in items:
         grown = item.ByteSize() + 8
@@ -218,20 +330,3 @@ def pieces_of(items: Sequence[T], most_bytes: int = PIECE_BYTES) -> Iterable[lis
         size += grown
     if piece:
         yield piece
-
-
-_CALLS: dict[Method[Any, Any], Callable[[Flows, Any], Awaitable[Message]]] = {
-    methods.START_FLOW: _start_flow,
-    methods.STOP_FLOW: _stop_flow,
-    methods.GET_FLOW: _get_flow,
-    methods.PUT_BLUEPRINT: _put_blueprint,
-    methods.GET_BLUEPRINT: _get_blueprint,
-    methods.PUT_PARAMETER_TYPE: _put_parameter_type,
-    methods.GET_PARAMETER_TYPE: _get_parameter_type,
-}
-
-_LISTS: dict[Method[Any, Any], Callable[[Flows], Awaitable[Iterable[Message]]]] = {
-    methods.LIST_FLOWS: _list_flows,
-    methods.LIST_BLUEPRINTS: _list_blueprints,
-    methods.LIST_PARAMETER_TYPES: _list_parameter_types,
-}

@@ -6,42 +6,64 @@ What keeps them right is in the compares of :mod:`flowsvc.plan`; the caches only
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import msgspec
+
+from flowsvc import history
 from flowsvc.errors import NotFound, VariantTaken
 from flowsvc.ids import new_op
-from flowsvc.model import NOBODY, Actor, Definition, Done, Flow, StartFlow, StopFlow
-from flowsvc.operation import Planner, perform
-from flowsvc.plan import (
-    Operation,
-    plan_put_blueprint,
-    plan_put_parameter_type,
-    plan_start,
-    plan_stop,
+from flowsvc.model import (
+    Change,
+    Definition,
+    DefinitionKind,
+    Done,
+    Flow,
+    Flows,
+    HistoryEntry,
+    HistoryKind,
+    PauseFlow,
+    Preview,
+    Pruned,
+    ResumeFlow,
+    StopFlow,
 )
+from flowsvc.observe import Observer
+from flowsvc.operation import foresee, perform
+from flowsvc.plan import Operation, Plan, plan
+from flowsvc.plan.definitions import KIND_WORDS
+from flowsvc.preview import as_json, seen, written
+from flowsvc.status import FlowStatus
+from flowsvc.target import Target, target_of
 from flowsvc.view import Holders, Proof, View
-from kvconfig.errors import InvalidName, InvalidValue
+from kvconfig.errors import InvalidName, InvalidValue, KvError, NoSpace
 from kvconfig.informer import Batch, Informer
+from kvconfig.keys import Range
 from kvconfig.keyspace import Keyspace
 from kvconfig.layout import claim_layout
 from kvconfig.model import KeyValue
 from kvconfig.records import FlowRecord, decode_flow, decode_json_object
 from kvconfig.store import Store, list_all
+from kvconfig.txn import Txn
 
 __all__ = ["FlowService"]
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
+RESTART_WAIT_S = 30.0
+"""How long a restart waits for instances to see that the flow is paused."""
 
-class FlowService:
+
+class FlowService(Flows):
     """:class:`flowsvc.model.Flows` on a store. Use it as an async context manager.
 
     Entering checks (or writes) the layout version and waits until the caches are synced. ``now``
@@ -71,6 +93,8 @@ class FlowService:
             self.blueprints,
             self.parameter_types,
         )
+        self._cache = _Cache(self._informers)
+        self._observer = Observer(store, keyspace, self.flows)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -80,6 +104,7 @@ class FlowService:
                 await stack.enter_async_context(informer)
             for informer in self._informers:
                 await informer.synced()
+            await stack.enter_async_context(self._observer)
             self._stack = stack.pop_all()
         return self
 
@@ -91,28 +116,57 @@ class FlowService:
     ) -> None:
         await self._stack.aclose()
 
-    # -- flows -------------------------------------------------------------------------------
+    # -- changes -----------------------------------------------------------------------------
 
-    async def start_flow(self, request: StartFlow) -> Done:
-        """One transaction of puts; one round trip where nobody else writes the same."""
-        operation = self._operation(request.op, request.actor, resent=request.resent)
-        history = self._ks.history("flow", request.flow, operation.op)
-        planner = partial(plan_start, request, operation)
-        what = f"start of flow {request.flow!r}"
+    async def change(self, request: Change) -> Done:
+        """One transaction; for a start or a stop that nobody else touches, one round trip."""
+        operation, target = self._operation(request), target_of(request)
         try:
-            return await self._perform(operation, history, planner, what)
+            return await self._perform(request, operation, target)
         except VariantTaken as refusal:
             if refusal.holder is not None:
                 raise
             holder = await self._find_owner(refusal.variant)  # our cache may lag behind
             raise VariantTaken(refusal.flow, refusal.variant, holder=holder) from refusal
+        except NoSpace:
+            if not isinstance(request, StopFlow):
+                raise
+            operation = msgspec.structs.replace(operation, recorded=False)
+            return await self._perform(request, operation, target)
 
-    async def stop_flow(self, request: StopFlow) -> Done:
-        """One transaction of deletes; the blueprint is not asked."""
-        operation = self._operation(request.op, request.actor, resent=request.resent)
-        history = self._ks.history("flow", request.flow, operation.op)
-        planner = partial(plan_stop, request, operation)
-        return await self._perform(operation, history, planner, f"stop of flow {request.flow!r}")
+    async def preview(self, request: Change) -> Preview:
+        """The same plan, made from what a read at one revision shows; nothing is written."""
+        operation, target = self._operation(request), target_of(request)
+        history = self._ks.history(target.kind, target.name, operation.op)
+        planner = partial(plan, request, operation)
+        planned, revision = await foresee(self._store, operation, history, self._view, planner)
+        txn = planned.txn if isinstance(planned, Plan) else Txn()
+        before = {op.key: await self._store.read(op.key, revision=revision) for op in written(txn)}
+        return Preview(
+            text=str(txn),
+            txn=as_json(txn),
+            changes=seen(txn, self._ks, before),
+            check_revision=revision,
+            findings=planned.findings if isinstance(planned, Plan) else (),
+        )
+
+    async def restart_flow(self, request: PauseFlow) -> Done:
+        """See :meth:`flowsvc.model.Flows.restart_flow`."""
+        op = request.op or self._new_op()
+        found = await self.get_flow(request.flow)
+        paused = await self.change(msgspec.structs.replace(request, op=f"{op}.pause"))
+        names = [*found.record.variants.own_names(), *found.record.variants.shared_names()]
+        try:
+            async with asyncio.timeout(RESTART_WAIT_S):
+                await self._observer.taken_away(names, paused.revision)
+        except TimeoutError:
+            logger.warning("restart goes on", extra={"reason": "not all instances saw the pause"})
+        resume = ResumeFlow(
+            flow=request.flow, op=f"{op}.resume", resent=request.resent, actor=request.actor
+        )
+        return await self.change(resume)
+
+    # -- reads -------------------------------------------------------------------------------
 
     async def get_flow(self, flow: str) -> Flow:
         """A linearizable read. Raises ``NotFound``, and ``InvalidValue`` for a broken record."""
@@ -129,41 +183,50 @@ class FlowService:
                 logger.warning("flow record left out", extra={"reason": str(error)})
         return flows
 
-    # -- blueprints and parameter types --------------------------------------------------------
-
-    async def put_blueprint(
-        self, name: str, definition: bytes, *, op: str = "", actor: Actor = NOBODY
-    ) -> Done:
-        """Store a blueprint; flows that run are not touched."""
-        operation = self._operation(op, actor)
-        planner = partial(plan_put_blueprint, name, definition, operation)
-        return await self._put("flow-blueprint", name, operation, planner)
-
-    async def get_blueprint(self, name: str) -> Definition:
+    async def get_definition(self, kind: DefinitionKind, name: str) -> Definition:
         """A linearizable read. Raises ``NotFound``."""
-        found = await self._read("blueprint", self._ks.flow_blueprint(name), name)
-        return _definition(name, found)
+        key = self._ks.flow_blueprint if kind == "flow-blueprint" else self._ks.parameter_type
+        return _definition(name, await self._read(KIND_WORDS[kind], key(name), name))
 
-    async def list_blueprints(self) -> list[Definition]:
+    async def list_definitions(self, kind: DefinitionKind) -> list[Definition]:
         """A linearizable list. A value that cannot be read is logged and left out."""
-        return await self._definitions("flow-blueprint")
+        definitions = []
+        for name, kv in await self._list(kind):
+            try:
+                definitions.append(_definition(name, kv))
+            except InvalidValue as error:
+                logger.warning("definition left out", extra={"reason": str(error)})
+        return definitions
 
-    async def put_parameter_type(
-        self, name: str, definition: bytes, *, op: str = "", actor: Actor = NOBODY
-    ) -> Done:
-        """Store a parameter type; flows that run are not touched."""
-        operation = self._operation(op, actor)
-        planner = partial(plan_put_parameter_type, name, definition, operation)
-        return await self._put("parameter-type", name, operation, planner)
+    async def history(self, kind: HistoryKind, name: str) -> list[HistoryEntry]:
+        """A linearizable list. ``NotFound`` where nothing was ever done, or all is pruned."""
+        found = await history.entries(self._store, self._ks, kind, name)
+        if not found:
+            raise NotFound("history of " + kind, name)
+        return found
 
-    async def get_parameter_type(self, name: str) -> Definition:
-        """A linearizable read. Raises ``NotFound``."""
-        found = await self._read("parameter type", self._ks.parameter_type(name), name)
-        return _definition(name, found)
+    async def prune_history(
+        self, kind: HistoryKind, *, older_than_s: float, name: str = "", dry_run: bool = False
+    ) -> Pruned:
+        """See :meth:`flowsvc.model.Flows.prune_history`."""
+        before_s = self._now() - max(older_than_s, history.MIN_AGE_S)
+        return await history.prune(
+            self._store, self._ks, kind, before_s=before_s, name=name, dry_run=dry_run
+        )
 
-    async def list_parameter_types(self) -> list[Definition]:
-        """A linearizable list. A value that cannot be read is logged and left out."""
-        return await self._definitions("parameter-type")
+    # -- status ------------------------------------------------------------------------------
+
+    async def get_status(self, flow: str) -> FlowStatus:
+        """Raises ``NotFound`` for a flow that never was."""
+        return await self._observer.status(flow)
+
+    async def list_statuses(self) -> list[FlowStatus]:
+        """All at one revision."""
+        return await self._observer.statuses()
+
+    def watch_flows(self) -> AsyncIterator[FlowStatus]:
+        """See :meth:`flowsvc.model.Flows.watch_flows`."""
+        return self._observer.watch()
 
     # -- inside ------------------------------------------------------------------------------
 
@@ -180,35 +243,45 @@ class FlowService:
             if change.new is not None and change.new.value is not None:
                 self._holders.add(*change.new.value)
 
-    def _operation(self, op: str, actor: Actor, *, resent: bool = False) -> Operation:
+    def _operation(self, request: Change) -> Operation:
         at = datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="milliseconds")
-        at = at.replace("+00:00", "Z")
-        return Operation(op=op or self._new_op(), at=at, actor=actor, resent=resent)
+        return Operation(
+            op=request.op or self._new_op(),
+            at=at.replace("+00:00", "Z"),
+            resent=request.resent,
+            check_revision=request.check_revision,
+            actor=request.actor,
+        )
 
-    async def _perform(
-        self, operation: Operation, history_key: bytes, planner: Planner, what: str
-    ) -> Done:
-        done = await perform(self._store, operation, history_key, self._view, planner, what=what)
+    async def _perform(self, request: Change, operation: Operation, target: Target) -> Done:
+        key = self._ks.history(target.kind, target.name, operation.op)
+        planner = partial(plan, request, operation)
+        performed = await perform(
+            self._store, operation, key, self._view, planner, what=str(target)
+        )
+        done = performed.done
         logger.info(
             "committed",
             extra={
-                "operation": what,
+                "operation": str(target),
                 "op": done.op,
                 "revision": done.revision,
                 "round_trips": done.round_trips,
             },
         )
+        if performed.entries > history.KEEP + history.SLACK:
+            await self._trim(target)
         return done
 
-    def _view(self, proof: Proof) -> View:
-        return View(self._ks, self._cached, self._holders, proof)
+    async def _trim(self, target: Target) -> None:
+        """Keep the history short. What was asked for is done: whatever fails here can wait."""
+        try:
+            await history.trim(self._store, self._ks, target.kind, target.name, now_s=self._now())
+        except KvError as error:
+            logger.warning("history not trimmed", extra={"reason": str(error)})
 
-    def _cached(self, key: bytes) -> KeyValue | None:
-        for informer in self._informers:
-            if key in informer.range:
-                item = informer.items.get(key)
-                return item.kv if item else None
-        return None
+    def _view(self, proof: Proof) -> View:
+        return View(self._ks, self._cache, self._holders, proof)
 
     async def _read(self, kind: str, key: bytes, name: str) -> KeyValue:
         found = await self._store.read(key)
@@ -232,18 +305,27 @@ class FlowService:
                 return flow.id
         return None
 
-    async def _definitions(self, type_: str) -> list[Definition]:
-        definitions = []
-        for name, kv in await self._list(type_):
-            try:
-                definitions.append(_definition(name, kv))
-            except InvalidValue as error:
-                logger.warning("definition left out", extra={"reason": str(error)})
-        return definitions
 
-    async def _put(self, type_: str, name: str, operation: Operation, planner: Planner) -> Done:
-        history = self._ks.history(type_, name, operation.op)
-        return await self._perform(operation, history, planner, f"put of {type_} {name!r}")
+class _Cache:
+    """:class:`flowsvc.view.Cache` on informers."""
+
+    def __init__(self, informers: Sequence[Informer[Any]]) -> None:
+        self._informers = informers
+
+    def key(self, key: bytes) -> KeyValue | None:
+        """See :class:`flowsvc.view.Cache`."""
+        for informer in self._informers:
+            if key in informer.range:
+                item = informer.items.get(key)
+                return item.kv if item else None
+        return None
+
+    def range(self, range_: Range) -> tuple[KeyValue, ...]:
+        """See :class:`flowsvc.view.Cache`."""
+        for informer in self._informers:
+            if range_ == informer.range:
+                return tuple(item.kv for _, item in sorted(informer.items.items()))
+        raise ValueError(f"{range_} is not cached")
 
 
 def _itself(kv: KeyValue) -> KeyValue:

@@ -161,6 +161,10 @@ class Keyspace:
         """All that was ever done to one flow, blueprint or parameter type."""
         return self._range("history", check_name(type_, "type"), check_name(key, "name"))
 
+    def history_type_range(self, type_: str) -> Range:
+        """All that was ever done to the things of one type."""
+        return self._range("history", check_name(type_, "type"))
+
     def processor_range(self, processor: str) -> Range:
         """The instances of one processor."""
         return self._range("processor", check_name(processor, "processor"))
@@ -187,6 +191,11 @@ class Keyspace:
         """Which blueprint is used by which flow."""
         blueprint, flow = self._parts(key, "blueprint-use", 2)
         return check_name(blueprint, "blueprint name"), check_name(flow, "flow id")
+
+    def parse_history(self, key: bytes) -> tuple[str, str, str]:
+        """The type and the name of what was changed, and the operation."""
+        type_, name, op = self._parts(key, "history", 3)
+        return check_name(type_, "type"), check_name(name, "name"), check_name(op, "operation")
 
     def parse_processor(self, key: bytes) -> tuple[str, str]:
         """Which instance of which processor."""

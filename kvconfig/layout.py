@@ -6,21 +6,28 @@ out.
 
 from __future__ import annotations
 
+import tenacity
+
 from kvconfig.codec import encode
-from kvconfig.errors import LayoutTooNew
+from kvconfig.errors import LayoutTooNew, OutcomeUnknown, Unavailable
 from kvconfig.keyspace import Keyspace
 from kvconfig.records import LAYOUT_VERSION, LayoutRecord, decode_layout
 from kvconfig.store import Store
-from kvconfig.txn import Put, Read, ReadResult, Txn, absent
+from kvconfig.txn import Commit, Put, Read, ReadResult, Txn, absent
 
 __all__ = ["check_layout", "claim_layout"]
 
 
 async def claim_layout(store: Store, keyspace: Keyspace) -> None:
-    """Check the layout version; write ours where there is none. Raises :class:`LayoutTooNew`."""
+    """Check the layout version; write ours where there is none. Raises :class:`LayoutTooNew`.
+
+    Sent again where no answer comes (the member may just be gone): twice does no harm.
+    """
     key = keyspace.layout()
     ours = encode(LayoutRecord(version=LAYOUT_VERSION))
-    commit = await store.commit(Txn((absent(key),), (Put(key, ours),), (Read(key),)))
+    commit: Commit = await _SEND_AGAIN(
+        store.commit, Txn((absent(key),), (Put(key, ours),), (Read(key),))
+    )
     for result in commit.results:
         if isinstance(result, ReadResult):
             _refuse_newer(result.items[0].value, key)
@@ -31,6 +38,14 @@ async def check_layout(store: Store, keyspace: Keyspace) -> None:
     found = await store.read(keyspace.layout())
     if found is not None:
         _refuse_newer(found.value, found.key)
+
+
+_SEND_AGAIN = tenacity.AsyncRetrying(
+    retry=tenacity.retry_if_exception_type((OutcomeUnknown, Unavailable)),
+    stop=tenacity.stop_after_attempt(4),
+    wait=tenacity.wait_random_exponential(multiplier=0.1, max=1.0),
+    reraise=True,
+)
 
 
 def _refuse_newer(value: bytes, key: bytes) -> None:

@@ -15,6 +15,7 @@ from kvconfig.codec import Decoder
 from kvconfig.keyspace import VariantName
 
 __all__ = [
+    "DEFAULT_WORKSPACE",
     "LAYOUT_VERSION",
     "FlowRecord",
     "FlowVariants",
@@ -32,6 +33,10 @@ __all__ = [
 ]
 
 LAYOUT_VERSION = 1
+
+DEFAULT_WORKSPACE = "default"
+"""What ``{workspace}`` stands for where nobody says so. A record leaves out just this object:
+msgspec leaves out a default by identity, so give it itself, and no text that equals it."""
 
 Interfaces = dict[str, dict[str, str]]
 
@@ -63,8 +68,10 @@ class FlowVariants(_Record, frozen=True, kw_only=True):
 
 
 class FlowRecord(_Record, frozen=True, kw_only=True, omit_defaults=True):
-    """A flow: the four fields that TrustGraph has, and what stopping it takes.
+    """A flow: the four fields that TrustGraph has, and what stopping and updating it takes.
 
+    ``parameters`` is every value that the flow was made with; ``given`` those of them that were
+    given, and so do not change with a default (``None``: it is not known which; then all were).
     ``op`` is the id of the operation that wrote it. ``paused`` holds the rendered variants of a
     flow that is paused, by ``<processor>/<variant>``.
     """
@@ -75,14 +82,17 @@ class FlowRecord(_Record, frozen=True, kw_only=True, omit_defaults=True):
     parameters: dict[str, str]
     variants: FlowVariants
     op: str
+    given: dict[str, str] | None = None
+    workspace: str = DEFAULT_WORKSPACE
     paused: dict[str, VariantRecord] | None = None
 
 
 class HistoryRecord(_Record, frozen=True, kw_only=True):
     """One entry of ``/history/…``: who did what, when, why, and what stood there after.
 
-    ``at`` is RFC 3339 in UTC. ``after`` is ``{"record": …, "variants": {…}}`` for a flow, the
-    definition for a blueprint or a parameter type, ``null`` once it is gone.
+    ``at`` is RFC 3339 in UTC. ``after`` is ``{"record": …, "variants": {…}}`` for a flow (the
+    variants that stand, so none while it is paused), the definition for a blueprint or a parameter
+    type, ``null`` once it is gone.
     """
 
     action: str

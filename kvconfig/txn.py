@@ -41,6 +41,7 @@ __all__ = [
     "exists",
     "holds",
     "may_write",
+    "not_created_after",
     "not_newer",
     "write_count",
 ]
@@ -184,11 +185,16 @@ def not_newer(range_: Range, revision: Revision) -> Compare:
     return Compare(range_.start, "mod_revision", "<", revision + 1, range_.end)
 
 
+def not_created_after(range_: Range, revision: Revision) -> Compare:
+    """No key of the range is new since ``revision``. etcd reads the whole range for it."""
+    return Compare(range_.start, "create_revision", "<", revision + 1, range_.end)
+
+
 class Guarded(msgspec.Struct, frozen=True):
     """Operations and the compares that must hold for them: what must not be torn apart."""
 
     compares: tuple[Compare, ...] = ()
-    ops: tuple[Put | Delete, ...] = ()
+    ops: tuple[Put | Delete | Read, ...] = ()
 
     @property
     def weight(self) -> int:

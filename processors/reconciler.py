@@ -132,6 +132,7 @@ class Reconciler(Owner):
                 slot = self._slots[change.key] = Slot(change.key, label)
             revision = change.new.mod_revision if change.new else batch.revision
             slot.behind(revision)
+            slot.failure = None  # it was of another value: this one is pending until it was tried
             for tried in slot.tries:
                 tried.reset()
             self._queue.add(change.key)

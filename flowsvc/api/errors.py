@@ -80,6 +80,16 @@ TABLE: dict[type[flow.FlowServiceError | kv.KvError], Row] = {
     ),
     flow.NotFound: Row(code=_code.NOT_FOUND, fields=_NAMED),
     flow.AlreadyExists: Row(code=_code.ALREADY_EXISTS, fields=_NAMED),
+    flow.InUse: Row(code=_code.FAILED_PRECONDITION, fields={**_NAMED, "users": TEXTS}),
+    flow.WrongState: Row(
+        code=_code.FAILED_PRECONDITION, fields={"flow": TEXT, "state": TEXT, "cure": TEXT}
+    ),
+    flow.FlowDamaged: Row(
+        code=_code.FAILED_PRECONDITION, fields={"flow": TEXT, "key": TEXT, "reason": TEXT}
+    ),
+    flow.PlanStale: Row(
+        code=_code.ABORTED, fields={"key": TEXT, "revision": NUMBER, "check_revision": NUMBER}
+    ),
     flow.VariantTaken: Row(code=_code.FAILED_PRECONDITION, fields=_VARIANT),
     flow.SharedVariantDiffers: Row(
         code=_code.FAILED_PRECONDITION, fields={**_VARIANT, "fields": TEXTS}

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import click
 
-from flowsvc.cli import bootstrap, definitions, demo, flow, serve
+from flowsvc.cli import bootstrap, definitions, demo, flow, fsck, serve
 
 __all__ = ["flowctl", "main"]
 
@@ -27,7 +27,7 @@ Exit codes:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 def flowctl() -> None:
-    """Start, stop and look at flows of stream processors.
+    """Start, change, stop and look at flows of stream processors.
 
     Talks to a flow service (--server), or does the same itself on etcd (--endpoints).
 
@@ -45,6 +45,7 @@ for _command in (
     definitions.blueprints,
     definitions.parameter_types,
     bootstrap.command,
+    fsck.command,
     serve.command,
     demo.command,
 ):

@@ -77,6 +77,11 @@ class Child:
         await self.wait_until(lambda lines: bool(found(lines)), str(fields))
         return found(self.lines)[0]
 
+    async def ended(self) -> None:
+        """Until it has closed its output: it ended, or is about to."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._ended)
+
     async def read(self) -> None:
         """Read until it closes its output, which it does when it ends."""
         while text := await self._stream.readline():

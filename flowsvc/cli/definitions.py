@@ -1,25 +1,20 @@
-"""``flowctl blueprint …`` and ``flowctl parameter-type …``: the same three verbs on two nouns."""
+"""``flowctl blueprint …`` and ``flowctl parameter-type …``: the same verbs on two nouns."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from flowsvc.cli.output import View, output_option, show, show_done
-from flowsvc.cli.settings import (
-    Settings,
-    actor,
-    change_options,
-    connection_options,
-    open_flows,
-    run,
-)
+from flowsvc.cli.changes import How, carry_out, change_options, force_option
+from flowsvc.cli.history import diff_command, history_group
+from flowsvc.cli.output import View, output_option, show
+from flowsvc.cli.settings import Settings, ask, connection_options
 
 if TYPE_CHECKING:
-    from flowsvc.model import Definition, Done, Flows
+    from flowsvc.model import Definition, DefinitionKind
 
 __all__ = ["blueprints", "parameter_types"]
 
@@ -29,10 +24,8 @@ class Noun:
     """One kind of definition: how it is called, what it is asked for, how it is shown."""
 
     word: str  # "parameter-type", as typed
+    kind: DefinitionKind
     example: str  # a name
-    put: Callable[[Flows], Callable[..., Awaitable[Done]]]
-    get: Callable[[Flows], Callable[[str], Awaitable[Definition]]]
-    list: Callable[[Flows], Callable[[], Awaitable[list[Definition]]]]
     view: View
 
     @property
@@ -45,46 +38,44 @@ def _group(noun: Noun) -> click.Group:
     """The group of commands for one noun."""
     group = click.Group(
         noun.word,
-        help=f"{noun.text.capitalize()}s: put, get, list.\n\n\b\nExample:\n"
+        help=f"{noun.text.capitalize()}s: put, get, list, delete, and their history.\n\n"
+        f"\b\nExample:\n"
         f"  flowctl {noun.word} put {noun.example} {noun.example}.json\n"
         f"  flowctl {noun.word} list",
     )
-    for add in (_add_put, _add_get, _add_list):
+    for add in (_add_put, _add_get, _add_list, _add_delete, _add_rollback):
         add(group, noun)
+    group.add_command(history_group(noun.kind, noun.word, noun.example))
+    group.add_command(diff_command(noun.kind, noun.word, noun.example))
     return group
 
 
 def _add_put(group: click.Group, noun: Noun) -> None:
     help_ = (
         f"Store the {noun.text} in FILE (a JSON object; - is standard input) under NAME.\n\n"
-        f"Flows that run are not touched.\n\n\b\nExample:\n"
-        f"  flowctl {noun.word} put {noun.example} {noun.example}.json --why 'first version'"
+        "Flows that run are not touched: `flowctl flow update` takes them to the new one.\n\n"
+        "\b\nExample:\n"
+        f"  flowctl {noun.word} put {noun.example} {noun.example}.json --why 'first version'\n"
+        f"  flowctl {noun.word} put {noun.example} {noun.example}.json --force --dry-run"
     )
 
     @group.command("put", help=help_)
     @click.argument("name")
     @click.argument("file", type=click.File("rb"))
-    @change_options
+    @force_option("Replace it though flows were made from it.")
+    @change_options(strict=True)
     @connection_options
     @output_option
     def put(
-        *,
-        settings: Settings,
-        output: str,
-        name: str,
-        file: BinaryIO,
-        op: str,
-        by: str | None,
-        why: str,
+        *, settings: Settings, how: How, output: str, name: str, file: BinaryIO, force: bool
     ) -> None:
         definition = file.read()
+        from flowsvc.model import PutDefinition
 
-        async def main() -> None:
-            async with open_flows(settings) as flows:
-                done = await noun.put(flows)(name, definition, op=op, actor=actor(by, why))
-            show_done(done, name=name, did="stands", output=output)
-
-        run(main())
+        request = PutDefinition(
+            kind=noun.kind, name=name, definition=definition, force=force, **how.fields()
+        )
+        carry_out(settings, request, how, name=name, did="stands", output=output)
 
 
 def _add_get(group: click.Group, noun: Noun) -> None:
@@ -98,11 +89,8 @@ def _add_get(group: click.Group, noun: Noun) -> None:
     @connection_options
     @output_option
     def get(*, settings: Settings, output: str, name: str) -> None:
-        async def main() -> None:
-            async with open_flows(settings) as flows:
-                show(await noun.get(flows)(name), noun.view, output)
-
-        run(main())
+        found = ask(settings, lambda flows: flows.get_definition(noun.kind, name))
+        show(found, noun.view, output)
 
 
 def _add_list(group: click.Group, noun: Noun) -> None:
@@ -112,11 +100,50 @@ def _add_list(group: click.Group, noun: Noun) -> None:
     @connection_options
     @output_option
     def list_(*, settings: Settings, output: str) -> None:
-        async def main() -> None:
-            async with open_flows(settings) as flows:
-                show(await noun.list(flows)(), noun.view, output)
+        show(ask(settings, lambda flows: flows.list_definitions(noun.kind)), noun.view, output)
 
-        run(main())
+
+def _add_delete(group: click.Group, noun: Noun) -> None:
+    help_ = (
+        f"Remove a {noun.text} that nothing rests on.\n\n\b\nExample:\n"
+        f"  flowctl {noun.word} delete {noun.example}"
+    )
+
+    @group.command("delete", help=help_)
+    @click.argument("name")
+    @force_option("Remove it though others rest on it; flows that do can only be stopped then.")
+    @change_options()
+    @connection_options
+    @output_option
+    def delete(*, settings: Settings, how: How, output: str, name: str, force: bool) -> None:
+        from flowsvc.model import DeleteDefinition
+
+        request = DeleteDefinition(kind=noun.kind, name=name, force=force, **how.fields())
+        carry_out(settings, request, how, name=name, did="deleted", output=output)
+
+
+def _add_rollback(group: click.Group, noun: Noun) -> None:
+    help_ = (
+        f"Store a {noun.text} again as an operation of its history has stored it.\n\n"
+        "\b\nExample:\n"
+        f"  flowctl {noun.word} rollback {noun.example} --to 01936c0e-8d5f-7a10-9f3e-5b6f8f0d2c41"
+    )
+
+    @group.command("rollback", help=help_)
+    @click.argument("name")
+    @click.option("--to", required=True, metavar="OP", help="Operation of its history.")
+    @force_option("Replace it though flows were made from it.")
+    @change_options(strict=True)
+    @connection_options
+    @output_option
+    def rollback(
+        *, settings: Settings, how: How, output: str, name: str, to: str, force: bool
+    ) -> None:
+        from flowsvc.model import RollBackDefinition
+
+        request = RollBackDefinition(kind=noun.kind, name=name, to=to, force=force, **how.fields())
+        did = f"rolled back to {to}"
+        carry_out(settings, request, how, name=name, did=did, output=output)
 
 
 # -- the two nouns -------------------------------------------------------------------------------
@@ -147,10 +174,8 @@ def _view(columns: dict[str, Callable[[dict[str, Any]], object]]) -> View:
 blueprints = _group(
     Noun(
         word="blueprint",
+        kind="flow-blueprint",
         example="document-index",
-        put=lambda flows: flows.put_blueprint,
-        get=lambda flows: flows.get_blueprint,
-        list=lambda flows: flows.list_blueprints,
         view=_view(
             {
                 "OWN": lambda definition: len(definition.get("flow", {})),
@@ -163,10 +188,8 @@ blueprints = _group(
 parameter_types = _group(
     Noun(
         word="parameter-type",
+        kind="parameter-type",
         example="chunk-size",
-        put=lambda flows: flows.put_parameter_type,
-        get=lambda flows: flows.get_parameter_type,
-        list=lambda flows: flows.list_parameter_types,
         view=_view(
             {
                 "TYPE": lambda definition: definition.get("type", ""),

@@ -25,6 +25,9 @@ EXIT_CODES: dict[type[Exception], int] = {
     flow.InvalidInput: INVALID,
     flow.NotFound: NOT_FOUND,
     flow.AlreadyExists: CONFLICT,
+    flow.InUse: CONFLICT,
+    flow.WrongState: CONFLICT,
+    flow.PlanStale: CONFLICT,
     flow.VariantTaken: CONFLICT,
     flow.SharedVariantDiffers: CONFLICT,
     flow.RequestReused: CONFLICT,
@@ -43,11 +46,21 @@ EXIT_CODES: dict[type[Exception], int] = {
 }
 """By class; a class that is not here has the code of the nearest one above it."""
 
+LISTS = {
+    "flow": "`flowctl flow list` shows what is there",
+    "blueprint": "`flowctl blueprint list` shows what is there",
+    "parameter type": "`flowctl parameter-type list` shows what is there",
+    "history entry": "its `history` lists the operations that are known",
+}
+"""Where to look for what does not exist, by kind."""
+
 CURES: dict[type[Exception], Callable[[Any], str]] = {
-    flow.NotFound: lambda e: f"`flowctl {e.kind.replace(' ', '-')} list` shows what is there",
+    flow.NotFound: lambda e: LISTS.get(e.kind, ""),
     flow.AlreadyExists: lambda e: (
         f"stop it first (`flowctl flow stop {e.name}`), or choose another id"
     ),
+    flow.InUse: lambda _: "--force does it all the same",
+    flow.PlanStale: lambda _: "--dry-run shows the new plan, and its --check-revision",
     flow.VariantTaken: lambda _: "choose another flow id, or stop the flow that holds it",
     flow.TooMuchContention: lambda _: "try again",
     ServerUnavailable: lambda _: (
@@ -71,8 +84,9 @@ def explain(error: Exception) -> str:
         lines += [
             f"  {finding.severity}: {finding.path}: {finding.message}" for finding in error.findings
         ]
-    if cure := _nearest(CURES, error):
-        lines.append(f"hint: {cure(error)}")
+    cure = _nearest(CURES, error)
+    if cure and (hint := cure(error)):
+        lines.append(f"hint: {hint}")
     return "\n".join(printable(line) for text in lines for line in text.splitlines())
 
 

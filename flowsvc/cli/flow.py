@@ -1,35 +1,37 @@
-"""``flowctl flow …``."""
+"""``flowctl flow …``: the group, and every command that changes a flow."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from flowsvc.cli.output import View, output_option, printable, show, show_done
-from flowsvc.cli.settings import (
-    Settings,
-    actor,
-    change_options,
-    connection_options,
-    open_flows,
-    run,
+from flowsvc.cli import flow_look, flow_status, history
+from flowsvc.cli.changes import How, carry_out, change_options
+from flowsvc.cli.given import (
+    collect,
+    parameter_options,
+    parse_pairs,
+    parse_parameters,
+    reset_option,
 )
+from flowsvc.cli.output import output_option, show_done
+from flowsvc.cli.settings import Settings, ask, connection_options
 
 if TYPE_CHECKING:
-    from flowsvc.model import Flow, ParameterValue
+    from flowsvc.model import PauseFlow
 
 __all__ = ["group", "parse_pairs", "parse_parameters"]
 
 
 @click.group("flow")
 def group() -> None:
-    """Flows: start, stop, get, list.
+    """Flows: their whole life, and a look at it.
 
     \b
     Example:
       flowctl flow start -n document-index -i f1 --param chunk-size=500
+      flowctl flow wait f1
       flowctl flow list
     """
 
@@ -38,36 +40,25 @@ def group() -> None:
 @click.option("-n", "--blueprint-name", required=True, metavar="NAME", help="Blueprint to use.")
 @click.option("-i", "--flow-id", required=True, metavar="ID", help="Id of the new flow.")
 @click.option("-d", "--description", default="", metavar="TEXT", help="For people.")
-@click.option(
-    "--param", "pairs", multiple=True, metavar="NAME=VALUE", help="A parameter; may be repeated."
-)
-@click.option("-p", "--parameters", "text", metavar="JSON", help="Parameters as a JSON object.")
-@click.option(
-    "--parameters-file",
-    "file",
-    type=click.File("rb"),
-    help="The same in a file; - is standard input.",
-)
+@parameter_options
 @click.option(
     "--workspace", default="default", show_default=True, help="What {workspace} stands for."
 )
-@change_options
+@change_options(strict=True)
 @connection_options
 @output_option
 def start(
     *,
     settings: Settings,
+    how: How,
     output: str,
     blueprint_name: str,
     flow_id: str,
     description: str,
     pairs: tuple[str, ...],
     text: str | None,
-    file: Any,
+    file: BinaryIO | None,
     workspace: str,
-    op: str,
-    by: str | None,
-    why: str,
 ) -> None:
     """Start a flow from a blueprint, in one transaction.
 
@@ -78,181 +69,214 @@ def start(
     Example:
       flowctl flow start -n document-index -i f1 -d 'Small chunks' --param chunk-size=500
       flowctl flow start -n document-index -i f2 -p '{"chunk-size": 2000}'
+      flowctl flow start -n document-index -i f3 --dry-run
     """
-    parameters: dict[str, ParameterValue] = {
-        **parse_parameters(file.read() if file else b"{}", "--parameters-file"),
-        **parse_parameters((text or "{}").encode("utf-8", "surrogateescape"), "--parameters"),
-        **parse_pairs(pairs),
-    }
+    parameters = collect(pairs, text, file)
+    from flowsvc.model import StartFlow
 
-    async def main() -> None:
-        from flowsvc.model import StartFlow
-
-        request = StartFlow(
-            flow=flow_id,
-            blueprint_name=blueprint_name,
-            description=description,
-            parameters=parameters,
-            workspace=workspace,
-            op=op,
-            actor=actor(by, why),
-        )
-        async with open_flows(settings) as flows:
-            done = await flows.start_flow(request)
-        show_done(done, name=flow_id, did="started", output=output)
-
-    run(main())
+    request = StartFlow(
+        flow=flow_id,
+        blueprint_name=blueprint_name,
+        description=description,
+        parameters=parameters,
+        workspace=workspace,
+        **how.fields(),
+    )
+    carry_out(settings, request, how, name=flow_id, did="started", output=output)
 
 
 @group.command()
 @click.argument("flow_id", metavar="ID")
-@change_options
+@change_options()
 @connection_options
 @output_option
-def stop(
-    *, settings: Settings, output: str, flow_id: str, op: str, by: str | None, why: str
-) -> None:
+def stop(*, settings: Settings, how: How, output: str, flow_id: str) -> None:
     """Stop a flow, in one transaction. Shared variants stay while another flow needs them.
 
     \b
     Example:
       flowctl flow stop f1 --why 'no longer needed'
+      flowctl flow stop f1 --dry-run
     """
+    from flowsvc.model import StopFlow
 
-    async def main() -> None:
-        from flowsvc.model import StopFlow
-
-        request = StopFlow(flow=flow_id, op=op, actor=actor(by, why))
-        async with open_flows(settings) as flows:
-            done = await flows.stop_flow(request)
-        show_done(done, name=flow_id, did="stopped", output=output)
-
-    run(main())
+    request = StopFlow(flow=flow_id, **how.fields())
+    carry_out(settings, request, how, name=flow_id, did="stopped", output=output)
 
 
 @group.command()
 @click.argument("flow_id", metavar="ID")
+@click.option("-n", "--blueprint-name", default="", metavar="NAME", help="Another blueprint.")
+@click.option("-d", "--description", metavar="TEXT", help="Another description.")
+@parameter_options
+@reset_option
+@change_options(strict=True)
 @connection_options
 @output_option
-def get(*, settings: Settings, output: str, flow_id: str) -> None:
-    """Show one flow.
+def update(
+    *,
+    settings: Settings,
+    how: How,
+    output: str,
+    flow_id: str,
+    blueprint_name: str,
+    description: str | None,
+    pairs: tuple[str, ...],
+    text: str | None,
+    file: BinaryIO | None,
+    reset: tuple[str, ...],
+) -> None:
+    """Make a flow anew from what its blueprint and parameter types say now, in one transaction.
+
+    Parameters that were given before stay unless given here, or --reset. Variants whose values
+    stay the same hear nothing of it.
 
     \b
     Example:
-      flowctl flow get f1
-      flowctl flow get f1 -o json
+      flowctl flow update f1 --param chunk-size=800 --dry-run
+      flowctl flow update f1 --param chunk-size=800 --check-revision 42
+      flowctl flow update f1 -n document-index-2 --reset chunk-size
     """
+    parameters = collect(pairs, text, file)
+    from flowsvc.model import UpdateFlow
 
-    async def main() -> None:
-        async with open_flows(settings) as flows:
-            found = await flows.get_flow(flow_id)
-        if output == "table":
-            describe(found)
-        else:
-            show(found, FLOW, output)
+    request = UpdateFlow(
+        flow=flow_id,
+        parameters=parameters,
+        reset=reset,
+        blueprint_name=blueprint_name,
+        description=description,
+        **how.fields(),
+    )
+    carry_out(settings, request, how, name=flow_id, did="updated", output=output)
 
-    run(main())
 
-
-@group.command("list")
+@group.command()
+@click.option("-n", "--blueprint-name", required=True, metavar="NAME", help="Whose flows.")
+@parameter_options
+@reset_option
+@change_options(strict=True)
 @connection_options
 @output_option
-def list_(*, settings: Settings, output: str) -> None:
-    """List all flows.
+def rollout(
+    *,
+    settings: Settings,
+    how: How,
+    output: str,
+    blueprint_name: str,
+    pairs: tuple[str, ...],
+    text: str | None,
+    file: BinaryIO | None,
+    reset: tuple[str, ...],
+) -> None:
+    """Update every flow of a blueprint at once, in one transaction.
+
+    What flows share changes only so. Parameters and --reset are for each of these flows.
 
     \b
     Example:
-      flowctl flow list
-      flowctl flow list -o name
+      flowctl flow rollout -n document-index --dry-run
+      flowctl flow rollout -n document-index --param search-limit=20
     """
+    parameters = collect(pairs, text, file)
+    from flowsvc.model import RollOut
 
-    async def main() -> None:
-        async with open_flows(settings) as flows:
-            show(await flows.list_flows(), FLOW, output)
-
-    run(main())
-
-
-# -- in ------------------------------------------------------------------------------------------
-
-
-def parse_pairs(pairs: Iterable[str], option: str = "--param") -> dict[str, ParameterValue]:
-    """``name=value`` each; the value is text, whatever it looks like."""
-    found: dict[str, ParameterValue] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise click.BadParameter(f"{pair!r} is not NAME=VALUE", param_hint=option)
-        if name in found:
-            raise click.BadParameter(f"{name!r} is given twice", param_hint=option)
-        found[name] = value
-    return found
-
-
-def parse_parameters(data: bytes, option: str) -> dict[str, ParameterValue]:
-    """A JSON object of plain values."""
-    import json
-
-    try:
-        parsed = json.loads(data)
-    except ValueError as error:
-        raise click.BadParameter(f"not JSON: {error}", param_hint=option) from error
-    if not isinstance(parsed, dict):
-        raise click.BadParameter('give an object: {"name": value}', param_hint=option)
-    for name, value in parsed.items():
-        if not isinstance(value, str | int | float | bool):
-            message = f"the value of {name!r} must be text, a number, true or false"
-            raise click.BadParameter(message, param_hint=option)
-    return parsed
-
-
-# -- out -----------------------------------------------------------------------------------------
-
-
-def _as_json(flow: Flow) -> dict[str, Any]:
-    """The record as it stands in etcd, and what etcd knows of it."""
-    from msgspec import to_builtins
-
-    record: dict[str, Any] = to_builtins(flow.record)
-    return {"id": flow.id, "revision": flow.mod_revision, "version": flow.version, **record}
-
-
-FLOW = View(
-    name=lambda flow: flow.id,
-    columns={
-        "ID": lambda flow: flow.id,
-        "BLUEPRINT": lambda flow: flow.record.blueprint_name,
-        "VARIANTS": lambda flow: len(flow.record.variants.own) + len(flow.record.variants.shared),
-        "SHARED": lambda flow: len(flow.record.variants.shared),
-        "REVISION": lambda flow: flow.mod_revision,
-        "DESCRIPTION": lambda flow: flow.record.description,
-    },
-    as_json=_as_json,
-)
-
-
-def describe(flow: Flow) -> None:
-    """Everything about one flow, for people."""
-    record = flow.record
-    click.echo(f"id           {flow.id}")
-    click.echo(f"description  {printable(record.description)}")
-    click.echo(f"blueprint    {record.blueprint_name}")
-    click.echo(f"revision     {flow.mod_revision}, version {flow.version}, operation {record.op}")
-    _section(
-        "parameters", [f"{name} = {value}" for name, value in sorted(record.parameters.items())]
+    request = RollOut(
+        blueprint_name=blueprint_name, parameters=parameters, reset=reset, **how.fields()
     )
-    _section("own variants", record.variants.own)
-    _section("shared variants", record.variants.shared)
-    _section(
-        "interfaces",
-        [
-            f"{name}: {', '.join(f'{role} {topic}' for role, topic in sorted(topics.items()))}"
-            for name, topics in sorted(record.interfaces.items())
-        ],
-    )
+    carry_out(settings, request, how, name=blueprint_name, did="rolled out", output=output)
 
 
-def _section(title: str, lines: Iterable[str]) -> None:
-    click.echo(title)
-    for line in lines:
-        click.echo(f"  {printable(line)}")
+@group.command()
+@click.argument("flow_id", metavar="ID")
+@change_options()
+@connection_options
+@output_option
+def pause(*, settings: Settings, how: How, output: str, flow_id: str) -> None:
+    """Take away the variants of a flow, and keep its record.
+
+    \b
+    Example:
+      flowctl flow pause f1 --why 'maintenance'
+    """
+    request = _pause(flow_id, how)
+    carry_out(settings, request, how, name=flow_id, did="paused", output=output)
+
+
+@group.command()
+@click.argument("flow_id", metavar="ID")
+@change_options()
+@connection_options
+@output_option
+def resume(*, settings: Settings, how: How, output: str, flow_id: str) -> None:
+    """Put back the variants of a flow that is paused.
+
+    \b
+    Example:
+      flowctl flow resume f1
+    """
+    from flowsvc.model import ResumeFlow
+
+    request = ResumeFlow(flow=flow_id, **how.fields())
+    carry_out(settings, request, how, name=flow_id, did="resumed", output=output)
+
+
+@group.command()
+@click.argument("flow_id", metavar="ID")
+@change_options()
+@connection_options
+@output_option
+def restart(*, settings: Settings, how: How, output: str, flow_id: str) -> None:
+    """Pause a flow, wait until its processors have seen it (30 s at most), and resume it.
+
+    Two transactions: if this is interrupted between them, the flow is paused. A dry run shows the
+    first one.
+
+    \b
+    Example:
+      flowctl flow restart f1 --why 'a processor hangs'
+    """
+    request = _pause(flow_id, how)
+    if how.dry_run:
+        carry_out(settings, request, how, name=flow_id, did="restarted", output=output)
+        click.echo("after that, a second transaction puts the same variants back", err=True)
+        return
+    done = ask(settings, lambda flows: flows.restart_flow(request))
+    show_done(done, name=flow_id, did="restarted", output=output)
+
+
+@group.command()
+@click.argument("flow_id", metavar="ID")
+@click.option("--to", required=True, metavar="OP", help="Operation of its history.")
+@change_options(strict=True)
+@connection_options
+@output_option
+def rollback(*, settings: Settings, how: How, output: str, flow_id: str, to: str) -> None:
+    """Make a flow what it was after an operation of its history, stopped since or not.
+
+    \b
+    Example:
+      flowctl flow rollback f1 --to 01936c0e-8d5f-7a10-9f3e-5b6f8f0d2c41 --dry-run
+    """
+    from flowsvc.model import RollBackFlow
+
+    request = RollBackFlow(flow=flow_id, to=to, **how.fields())
+    carry_out(settings, request, how, name=flow_id, did=f"rolled back to {to}", output=output)
+
+
+def _pause(flow_id: str, how: How) -> PauseFlow:
+    from flowsvc.model import PauseFlow
+
+    return PauseFlow(flow=flow_id, **how.fields())
+
+
+for _command in (
+    flow_look.get,
+    flow_look.list_,
+    flow_status.describe,
+    flow_status.wait,
+    flow_status.watch,
+    history.history_group("flow", "flow", "f1"),
+    history.diff_command("flow", "flow", "f1"),
+):
+    group.add_command(_command)

@@ -9,24 +9,41 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from flowsvc.differences import Difference
     from flowsvc.errors import Finding
     from flowsvc.model import Done
 
-__all__ = ["View", "output_option", "print_json", "print_table", "show", "show_done", "warn"]
+__all__ = [
+    "View",
+    "difference_line",
+    "findings_as_json",
+    "output_of",
+    "output_option",
+    "print_json",
+    "print_table",
+    "printable",
+    "show",
+    "show_done",
+    "warn",
+]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def output_option(function: Function) -> Function:
-    """Adds -o/--output."""
+def output_of(*names: str) -> Callable[[Function], Function]:
+    """Adds -o/--output with these choices, the first one as default."""
     return click.option(
         "-o",
         "--output",
-        type=click.Choice(["table", "json", "name"]),
-        default="table",
+        type=click.Choice(names),
+        default=names[0],
         show_default=True,
         help="How to print the answer.",
-    )(function)
+    )
+
+
+output_option = output_of("table", "json", "name")
+"""For the common command."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,16 +73,13 @@ def show_done(done: Done, *, name: str, did: str, output: str) -> None:
     """Print what a change has done; its warnings go to stderr."""
     warn(done.findings)
     if output == "json":
-        findings = [
-            {"severity": f.severity, "path": f.path, "message": f.message} for f in done.findings
-        ]
         print_json(
             {
                 "name": name,
                 "op": done.op,
                 "revision": done.revision,
                 "round-trips": done.round_trips,
-                "findings": findings,
+                "findings": findings_as_json(done.findings),
             }
         )
     elif output == "name":
@@ -78,6 +92,22 @@ def warn(findings: Iterable[Finding]) -> None:
     """Findings about what was accepted, to stderr."""
     for finding in findings:
         click.echo(printable(str(finding)), err=True)
+
+
+def findings_as_json(findings: Iterable[Finding]) -> list[dict[str, str]]:
+    """The fields of each."""
+    return [{"severity": f.severity, "path": f.path, "message": f.message} for f in findings]
+
+
+def difference_line(found: Difference) -> str:
+    """One difference for people: where, and the values as JSON."""
+    import json
+
+    from flowsvc.differences import ABSENT
+
+    values = [value for value in (found.before, found.after) if value is not ABSENT]
+    shown = " -> ".join(json.dumps(value, ensure_ascii=False) for value in values)
+    return printable(f"{found.sign} {found.path}: {shown}")
 
 
 def print_json(value: object) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -15,7 +17,15 @@ from flowsvc.cli.settings import (
     run,
 )
 
+if TYPE_CHECKING:
+    from flowsvc.model import Flows
+    from flowsvc.service import FlowService
+    from kvconfig.informer import Informer
+
 __all__ = ["command"]
+
+FRESH_S = 30.0
+"""How old a cache may be: a watch gives up a silent etcd after 15 s, and then lists again."""
 
 
 @click.command("serve")
@@ -40,6 +50,17 @@ __all__ = ["command"]
     help="How long running calls may take after SIGTERM.",
 )
 @click.option(
+    "--reflection",
+    is_flag=True,
+    help="Tell gRPC clients which methods there are, as grpcurl asks.",
+)
+@click.option(
+    "--metrics-port",
+    metavar="PORT",
+    type=click.IntRange(0, 65535),
+    help="Serve Prometheus metrics on this loopback port; 0 takes a free one. [default: none]",
+)
+@click.option(
     "--log-format",
     type=click.Choice(["json", "text"]),
     default="json",
@@ -59,13 +80,16 @@ def command(
     endpoints: tuple[str, ...],
     root: str,
     grace_s: float,
+    reflection: bool,
+    metrics_port: int | None,
     log_format: Literal["json", "text"],
     log_level: str,
 ) -> None:
     """Run the flow service on an etcd, until SIGTERM.
 
-    Any number may run on one etcd; none of them is a leader. The first line of the log that says
-    "listening" holds the address.
+    Any number may run on one etcd; none of them is a leader, and any can be killed at any moment.
+    The first line of the log that says "listening" holds the address. Health is told by
+    grpc.health.v1: SERVING while etcd gives signs of life.
 
     \b
     Example:
@@ -74,7 +98,8 @@ def command(
     if not endpoints:
         raise click.UsageError("which etcd? give --endpoints HOST:PORT, or set ETCDCTL_ENDPOINTS")
     _configure_log(log_format, log_level)
-    run(_serve(Settings(endpoints=endpoints, root=root), listen, grace_s))
+    settings = Settings(endpoints=endpoints, root=root)
+    run(_serve(settings, listen, grace_s, reflection=reflection, metrics_port=metrics_port))
 
 
 def _configure_log(log_format: Literal["json", "text"], log_level: str) -> None:
@@ -85,7 +110,9 @@ def _configure_log(log_format: Literal["json", "text"], log_level: str) -> None:
     jsonlog.configure(log_format, sys.stderr, log_level.upper())
 
 
-async def _serve(settings: Settings, listen: str, grace_s: float) -> None:
+async def _serve(
+    settings: Settings, listen: str, grace_s: float, *, reflection: bool, metrics_port: int | None
+) -> None:
     import asyncio
     import logging
     import signal
@@ -102,14 +129,54 @@ async def _serve(settings: Settings, listen: str, grace_s: float) -> None:
     try:
         async with (
             open_store(settings) as store,
-            FlowService(store, Keyspace(settings.root)) as flows,
-            server.serve(flows, listen, grace_s=grace_s) as port,
+            FlowService(store, Keyspace(settings.root)) as service,
         ):
-            address = f"{listen.rpartition(':')[0]}:{port}" if port else listen
-            log.info("listening", extra={"address": address, "endpoints": settings.endpoints})
-            await store.log_advice()
-            await stop.wait()
-            log.info("stopping", extra={"grace_s": grace_s})
+            ages = _cache_ages(service)
+            with _measured(service, ages, metrics_port) as (flows, metrics_at):
+                async with server.serve(
+                    flows,
+                    listen,
+                    grace_s=grace_s,
+                    reflection=reflection,
+                    fresh=lambda: all(age_s() < FRESH_S for age_s in ages.values()),
+                ) as port:
+                    address = f"{listen.rpartition(':')[0]}:{port}" if port else listen
+                    where = {"address": address, "endpoints": settings.endpoints, **metrics_at}
+                    log.info("listening", extra=where)
+                    await store.log_advice()
+                    await stop.wait()
+                    log.info("stopping", extra={"grace_s": grace_s})
     except server.ListenRefused as error:
         raise click.UsageError(str(error)) from error
     log.info("stopped")
+
+
+def _cache_ages(service: FlowService) -> dict[str, Callable[[], float]]:
+    """How to learn the age of each cache, by the type of its keys."""
+
+    def age_of(informer: Informer[Any]) -> Callable[[], float]:
+        return lambda: informer.last_progress_age_s
+
+    caches: list[Informer[Any]] = [service.flows, service.blueprints, service.parameter_types]
+    return {informer.name: age_of(informer) for informer in caches}
+
+
+@contextmanager
+def _measured(
+    service: Flows, ages: dict[str, Callable[[], float]], port: int | None
+) -> Iterator[tuple[Flows, dict[str, str]]]:
+    """The service with metrics, and where they are; or as it is, where no port is given."""
+    if port is None:
+        yield service, {}
+        return
+    from flowsvc.metrics import Measured, Metrics, exposed
+
+    metrics = Metrics()
+    for name, age_s in ages.items():
+        metrics.cache(name, age_s)
+    with ExitStack() as stack:
+        try:
+            bound = stack.enter_context(exposed(metrics, port))
+        except OSError as error:
+            raise click.UsageError(f"--metrics-port {port}: {error.strerror}") from error
+        yield Measured(service, metrics), {"metrics": f"http://127.0.0.1:{bound}/metrics"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_SERVER",
+    "Duration",
     "Settings",
     "actor",
-    "change_options",
+    "ask",
+    "connection",
     "connection_options",
     "endpoints_option",
     "open_config",
@@ -50,6 +53,35 @@ class Settings:
 
 
 # -- options -------------------------------------------------------------------------------------
+
+
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+class Duration(click.ParamType[float]):
+    """A time such as ``90s``, ``12h`` or ``30d``, more than nothing; in seconds.
+
+    ``bare``: a number without a unit is taken for seconds.
+    """
+
+    name = "duration"
+
+    def __init__(self, *, bare: bool = False) -> None:
+        self._bare = bare
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """See click."""
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d|)", str(value))
+        if found is None or not (found[2] or self._bare):
+            self.fail(f"{value!r} is no time such as 90s, 12h or 30d", param, ctx)
+        seconds = float(found[1]) * _UNITS_S[found[2] or "s"]
+        if not seconds:
+            self.fail("more than nothing, please", param, ctx)
+        return seconds
 
 
 def split_endpoints(
@@ -87,47 +119,46 @@ def root_option(function: Function) -> Function:
     )(function)
 
 
-def connection_options(function: Function) -> Function:
-    """Adds --server, --endpoints, --root and --timeout; the command gets them as ``settings``."""
+def connection(*, timeout: bool = True) -> Callable[[Function], Function]:
+    """Adds --server, --endpoints, --root and --timeout; the command gets them as ``settings``.
 
-    @functools.wraps(function)
-    def with_settings(*args: Any, **kwargs: Any) -> Any:
-        names = ("server", "endpoints", "root", "timeout_s")
-        kwargs["settings"] = _settings(
-            click.get_current_context(), **{name: kwargs.pop(name) for name in names}
+    Without ``timeout`` there is no --timeout; a command may have one of its own then.
+    """
+
+    def decorate(function: Function) -> Function:
+        @functools.wraps(function)
+        def with_settings(*args: Any, **kwargs: Any) -> Any:
+            names = ["server", "endpoints", "root", *(["timeout_s"] if timeout else [])]
+            kwargs["settings"] = _settings(
+                click.get_current_context(), **{name: kwargs.pop(name) for name in names}
+            )
+            return function(*args, **kwargs)
+
+        decorated: Any = with_settings
+        if timeout:
+            decorated = click.option(
+                "--timeout",
+                "timeout_s",
+                metavar="DURATION",
+                type=Duration(bare=True),
+                default="10s",
+                show_default=True,
+                help="How long each call may take.",
+            )(decorated)
+        server = click.option(
+            "--server",
+            metavar="HOST:PORT",
+            envvar="FLOWCTL_SERVER",
+            show_envvar=True,
+            help=f"Flow service to ask. [default: {DEFAULT_SERVER}]",
         )
-        return function(*args, **kwargs)
+        return cast(Function, server(endpoints_option(root_option(decorated))))
 
-    server = click.option(
-        "--server",
-        metavar="HOST:PORT",
-        envvar="FLOWCTL_SERVER",
-        show_envvar=True,
-        help=f"Flow service to ask. [default: {DEFAULT_SERVER}]",
-    )
-    timeout = click.option(
-        "--timeout",
-        "timeout_s",
-        metavar="SECONDS",
-        type=click.FloatRange(min=0, min_open=True),
-        default=10.0,
-        show_default=True,
-        help="How long each call may take.",
-    )
-    decorated = server(endpoints_option(root_option(timeout(with_settings))))
-    return cast(Function, decorated)
+    return decorate
 
 
-def change_options(function: Function) -> Function:
-    """Adds --op, --by and --why."""
-    op = click.option(
-        "--op", metavar="ID", default="", help="Request id: done once, however often it is sent."
-    )
-    by = click.option(
-        "--by", metavar="NAME", envvar="FLOWCTL_BY", help="Who does it. [default: you]"
-    )
-    why = click.option("--why", metavar="TEXT", default="", help="What for; kept in the history.")
-    return op(by(why(function)))
+connection_options = connection()
+"""For the common command."""
 
 
 def _settings(
@@ -136,7 +167,7 @@ def _settings(
     server: str | None,
     endpoints: tuple[str, ...],
     root: str,
-    timeout_s: float,
+    timeout_s: float = Settings.timeout_s,
 ) -> Settings:
     """A flag beats any variable: --endpoints alone means "in process", FLOWCTL_SERVER or not."""
     from_flag = click.core.ParameterSource.COMMANDLINE
@@ -216,3 +247,13 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     import asyncio
 
     return asyncio.run(main)
+
+
+def ask(settings: Settings, question: Callable[[Flows], Coroutine[Any, Any, T]]) -> T:
+    """Open the flow service, ask it, and give its answer."""
+
+    async def main() -> T:
+        async with open_flows(settings) as flows:
+            return await question(flows)
+
+    return run(main())

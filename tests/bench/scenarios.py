@@ -6,22 +6,26 @@ import asyncio
 import json
 import resource
 import secrets
+import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import grpc.aio
 
+from flowsvc.model import StartFlow, StopFlow
+from flowsvc.service import FlowService
 from kvconfig.etcd import EtcdStore, connect
 from kvconfig.etcd import rpc_pb2 as pb
 from kvconfig.etcd.endpoints import MAX_RESPONSE_BYTES
 from kvconfig.informer import Informer
 from kvconfig.keys import Range, prefix
+from kvconfig.keyspace import Keyspace
 from kvconfig.model import KeyValue
 from kvconfig.records import decode_variant
-from kvconfig.txn import Delete, Put, Txn
+from kvconfig.txn import Delete, Put, Read, ReadResult, Txn
 
 Figures = dict[str, float]
 VALUE = b'{"parameters":{"chunk-size":"2000"},"topics":{"input":"flow:a","output":"flow:b"}}'
@@ -159,10 +163,79 @@ async def thousand_informers(store: EtcdStore, endpoint: str, range_: Range) -> 
             await informer.__aexit__(None, None, None)
 
 
+FLOWS = (10, 1_000, 10_000)
+MEASURED = 200
+
+
+async def ten_thousand_flows(store: EtcdStore, endpoint: str, range_: Range) -> Figures:
+    """A start and a stop among ever more flows of 20 variants, and two more that all share."""
+    keyspace = Keyspace("@" + range_.start.strip(b"/").decode())
+    entries = {f"p{n}:{{id}}": {"topics": {"input": "in-{id}"}} for n in range(20)}
+    shared = {f"s{n}:common": {"topics": {"input": "in"}} for n in range(2)}
+    blueprint = json.dumps({"blueprint": shared, "flow": entries}).encode()
+    figures: Figures = {}
+    try:
+        async with FlowService(store, keyspace) as service:
+            await service.put_blueprint("b", blueprint)
+            running = 0
+            for flows in FLOWS:
+                await _start_flows(service, range(running, flows))
+                running = flows
+                start_ms, stop_ms = await _start_and_stop(service)
+                figures[f"start_ms_among_{flows}"] = start_ms
+                figures[f"stop_ms_among_{flows}"] = stop_ms
+            variants = keyspace.type_range("active-flow")
+            found = await store.commit(
+                Txn(then=(Read(variants.start, variants.end, limit=1, keys_only=True),))
+            )
+            (answer,) = found.results
+            assert isinstance(answer, ReadResult)
+            figures["variant_keys"] = answer.count
+            begun = time.perf_counter()
+            statuses = await service.list_statuses()
+            figures["all_statuses_s"] = time.perf_counter() - begun
+            assert len(statuses) == running
+        figures["rss_mb"] = _rss_mb()
+        figures["start_ratio"] = figures["start_ms_among_10000"] / figures["start_ms_among_10"]
+        figures["stop_ratio"] = figures["stop_ms_among_10000"] / figures["stop_ms_among_10"]
+        return figures
+    finally:
+        everything = keyspace.everything()
+        await store.commit(Txn(then=(Delete(everything.start, everything.end),)))
+
+
+async def _start_flows(service: FlowService, numbers: Iterable[int]) -> None:
+    """At most 32 at once."""
+    ahead = iter(numbers)
+
+    async def work() -> None:
+        for number in ahead:
+            await service.start_flow(StartFlow(flow=f"f{number}", blueprint_name="b"))
+
+    await asyncio.gather(*(work() for _ in range(32)))
+
+
+async def _start_and_stop(service: FlowService) -> tuple[float, float]:
+    """One after the other, with nothing else going on: the medians, in milliseconds."""
+    started, stopped = [], []
+    for number in range(MEASURED):
+        begun = time.perf_counter()
+        done = await service.start_flow(StartFlow(flow=f"x{number}", blueprint_name="b"))
+        started.append(time.perf_counter() - begun)
+        await service.flows.until(
+            lambda _, revision=done.revision: service.flows.revision >= revision  # type: ignore[misc]
+        )
+        begun = time.perf_counter()
+        await service.stop_flow(StopFlow(flow=f"x{number}"))
+        stopped.append(time.perf_counter() - begun)
+    return statistics.median(started) * 1e3, statistics.median(stopped) * 1e3
+
+
 SCENARIOS = {
     "10,000-keys": Scenario("typed, cold start and an update of each", ten_thousand_keys),
     "100-MB": Scenario("200 values of 512 KiB", hundred_megabytes),
     "1,000-informers": Scenario("on one client, one stream", thousand_informers),
+    "10,000-flows": Scenario("200,000 variant keys, a start and a stop", ten_thousand_flows),
 }
 
 

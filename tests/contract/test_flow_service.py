@@ -57,6 +57,7 @@ async def test_a_start_puts_variants_record_references_and_history(
                 "description": "",
                 "interfaces": {"query": {"request": "request:query:small"}},
                 "parameters": {"size": "300", "limit": "10"},
+                "given": {"size": "300"},
                 "variants": {"own": ["chunker/f1", "indexer/f1"], "shared": ["query/small"]},
                 "op": done.op,
             },
@@ -153,7 +154,7 @@ async def test_a_blueprint_edited_while_a_flow_runs_leaks_nothing(
     async with a_service(store, ks) as service:
         await service.start_flow(start("f1"))
         edited = BLUEPRINT | {"flow": {"other:{id}": {"topics": {}, "parameters": {}}}}
-        await service.put_blueprint("small", as_json(edited))
+        await service.put_blueprint("small", as_json(edited), force=True)
         await service.stop_flow(StopFlow(flow="f1"))
         assert await state(store, ks) == {}
 
@@ -173,7 +174,7 @@ async def test_text_that_is_no_json_is_no_blueprint(store: Store, ks: Keyspace) 
         for text in (b"not json", b"[]", b'"text"', b"\xff", b""):
             with pytest.raises(BlueprintInvalid):
                 await service.put_blueprint("small", text)
-        assert await service.list_blueprints() == []
+        assert await service.list_definitions("flow-blueprint") == []
 
 
 async def test_values_that_are_no_strings_do_not_crash_a_start(store: Store, ks: Keyspace) -> None:

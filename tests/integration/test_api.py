@@ -6,24 +6,50 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, get_args
 
+import msgspec
 import pytest
 
 from flowsvc.api import convert, methods
 from flowsvc.api.v1 import flow_pb2 as pb
 from flowsvc.client import Client, ServerUnavailable
-from flowsvc.errors import FlowServiceError, NotFound, RequestReused, TooMuchContention
-from flowsvc.model import Actor, Flow, StartFlow, StopFlow
+from flowsvc.errors import (
+    FlowServiceError,
+    InvalidInput,
+    NotFound,
+    TooMuchContention,
+    WrongState,
+)
+from flowsvc.model import (
+    Actor,
+    Change,
+    DefinitionKind,
+    DeleteDefinition,
+    Flow,
+    HistoryKind,
+    PauseFlow,
+    PutDefinition,
+    ResumeFlow,
+    RollBackDefinition,
+    RollBackFlow,
+    RollOut,
+    StartFlow,
+    StopFlow,
+    UpdateFlow,
+)
 from flowsvc.server import ListenRefused, pieces_of, serve
 from kvconfig.errors import (
+    InvalidValue,
     NoSpace,
     OutcomeUnknown,
     RequestTooLarge,
+    TransactionAborted,
     Unavailable,
 )
 from kvconfig.model import Revision
 from kvconfig.records import FlowRecord, FlowVariants, VariantRecord
-from tests.fake_flows import FLOW, FakeFlows, connected
+from tests.fake_flows import FLOW, HISTORY, PREVIEW, STATUS, FakeFlows, connected
 
 
 @pytest.fixture
@@ -45,41 +71,152 @@ def test_the_method_table_is_the_service_of_the_proto():
     assert ours == described
 
 
-async def test_requests_arrive_as_they_were_given(flows):
-    """Every field of a request reaches the service; parameters arrive as text."""
-    actor = Actor(by="ada", why="to see")
-    start = StartFlow(
+ACTOR = Actor(by="ada", why="to see")
+COMMON: dict[str, Any] = {
+    "op": "op-1",
+    "resent": True,
+    "actor": ACTOR,
+    "check_revision": Revision(2**40),
+    "strict": True,
+}
+TEXTS = {"a": "x", "b": "true", "c": ""}
+CHANGES: list[Change] = [
+    StartFlow(
         flow="f1",
         blueprint_name="b",
         description="größer",
-        parameters={"a": "x", "b": True, "c": 0.3, "d": 12},
+        parameters=TEXTS,
         workspace="w",
-        op="op-1",
-        actor=actor,
-    )
+        **COMMON,
+    ),
+    StopFlow(flow="f1", **COMMON),
+    UpdateFlow(
+        flow="f1",
+        parameters=TEXTS,
+        reset=("d", "e"),
+        blueprint_name="b2",
+        description="",
+        **COMMON,
+    ),
+    UpdateFlow(flow="f1", **COMMON),
+    PauseFlow(flow="f1", **COMMON),
+    ResumeFlow(flow="f1", **COMMON),
+    RollBackFlow(flow="f1", to="op-0", **COMMON),
+    RollOut(blueprint_name="b", parameters=TEXTS, reset=("d",), **COMMON),
+    *(
+        change
+        for kind in get_args(DefinitionKind)
+        for change in (
+            PutDefinition(kind=kind, name="b", definition="{'ö'}".encode(), force=True, **COMMON),
+            DeleteDefinition(kind=kind, name="b", force=True, **COMMON),
+            RollBackDefinition(kind=kind, name="b", to="op-0", force=True, **COMMON),
+        )
+    ),
+]
+
+
+def test_every_change_has_an_example():
+    """A change added to the model must be added to the table, and to these tests."""
+    assert {type(change) for change in CHANGES} == set(get_args(Change))
+    assert {methods.change_method(change) for change in CHANGES} == set(methods.CHANGES)
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: type(change).__name__)
+async def test_a_change_arrives_as_it_was_given(flows, change):
+    """Every field of a request reaches the service, and so it does for a preview."""
     async with connected(flows) as client:
-        assert await client.start_flow(start) == flows.done
-        assert await client.stop_flow(StopFlow(flow="f1", op="op-2", actor=actor)) == flows.done
-        await client.put_blueprint("b", b'{"flow": 1}', op="op-3", actor=actor)
-        await client.put_parameter_type("p", "{'ö'}".encode(), op="op-4", actor=actor)
-    (started,), (stopped,), blueprint, parameter_type = flows.asked
+        assert await client.change(change) == flows.done
+        assert await client.preview(change) == PREVIEW
+    assert flows.asked == [(change,), ("preview", change)]
+
+
+async def test_parameters_arrive_as_text(flows):
+    """Whatever a parameter was given as, the service gets the text that flows hold."""
+    given: dict[str, Any] = {"a": "x", "b": True, "c": 0.3, "d": 12}
+    async with connected(flows) as client:
+        await client.change(StartFlow(flow="f", blueprint_name="b", parameters=given))
+        nan = {"a": float("nan")}
+        with pytest.raises(InvalidValue):
+            await client.change(StartFlow(flow="f", blueprint_name="b", parameters=nan))
+    ((started,),) = flows.asked
     assert started.parameters == {"a": "x", "b": "true", "c": "0.3", "d": "12"}
-    assert (started.flow, started.blueprint_name, started.description) == ("f1", "b", "größer")
-    assert (started.workspace, started.op, started.actor) == ("w", "op-1", actor)
-    assert stopped == StopFlow(flow="f1", op="op-2", actor=actor)
-    assert blueprint == ("b", b'{"flow": 1}', "op-3", actor)
-    assert parameter_type == ("p", "{'ö'}".encode(), "op-4", actor)
+
+
+async def test_the_words_of_the_base_class_work(flows):
+    """start_flow, stop_flow and the two puts are changes like any other."""
+    async with connected(flows) as client:
+        await client.start_flow(StartFlow(flow="f", blueprint_name="b", op="1"))
+        await client.stop_flow(StopFlow(flow="f", op="2"))
+        await client.put_blueprint("b", b"{}", force=True, actor=ACTOR)
+        await client.put_parameter_type("p", b"{}")
+    (start,), (stop,), (blueprint,), (type_,) = flows.asked
+    assert (start.op, stop.op) == ("1", "2")
+    assert (blueprint.kind, blueprint.force, blueprint.actor) == ("flow-blueprint", True, ACTOR)
+    assert (type_.kind, type_.name, type_.definition) == ("parameter-type", "p", b"{}")
 
 
 async def test_answers_come_back_whole(flows):
     """What the service answers is what the caller gets, value by value."""
     async with connected(flows) as client:
+        assert await client.restart_flow(PauseFlow(flow="f1", **COMMON)) == flows.done
         assert await client.get_flow("f1") == FLOW
         assert await client.list_flows() == [FLOW]
-        assert await client.get_blueprint("b") == flows.definition
-        assert await client.list_blueprints() == [flows.definition]
-        assert await client.get_parameter_type("b") == flows.definition
-        assert await client.list_parameter_types() == [flows.definition]
+        for kind in get_args(DefinitionKind):
+            assert await client.get_definition(kind, "b") == flows.definition
+            assert await client.list_definitions(kind) == [flows.definition]
+        for kind in get_args(HistoryKind):
+            assert await client.history(kind, "b") == HISTORY
+        pruned = await client.prune_history("flow", older_than_s=0.5, name="f", dry_run=True)
+        assert pruned == flows.pruned
+        assert await client.get_status("f1") == STATUS
+        assert await client.list_statuses() == [STATUS]
+    assert flows.asked == [
+        ("restart_flow", PauseFlow(flow="f1", **COMMON)),
+        ("f1",),
+        (),
+        ("flow-blueprint", "b"),
+        ("flow-blueprint",),
+        ("parameter-type", "b"),
+        ("parameter-type",),
+        *(("history", kind, "b") for kind in get_args(HistoryKind)),
+        ("prune_history", "flow", 0.5, "f", True),
+        ("get_status", "f1"),
+        ("list_statuses",),
+    ]
+
+
+async def test_a_preview_larger_than_a_request_may_be_comes_whole(flows):
+    """The largest transaction is shown three times over; its preview still arrives."""
+    half = "x" * 1_500_000
+    flows.previewed = msgspec.structs.replace(PREVIEW, text=half * 2, txn={"then": half * 2})
+    async with connected(flows) as client:
+        assert await client.preview(StopFlow(flow="f")) == flows.previewed
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda client: client._one(methods.PREVIEW, pb.PreviewRequest()),
+        lambda client: client._all(methods.GET_HISTORY, pb.GetHistoryRequest(name="f")),
+        lambda client: client._one(methods.PRUNE_HISTORY, pb.PruneHistoryRequest()),
+        lambda client: client.prune_history("flow", older_than_s=-1),
+        lambda client: client.prune_history("flow", older_than_s=float("nan")),
+    ],
+)
+async def test_what_is_left_out_is_not_guessed(flows, ask):
+    """A preview of nothing, or the history of no kind, is refused with the place."""
+    async with connected(flows) as client:
+        with pytest.raises(InvalidInput) as raised:
+            await ask(client)
+    assert raised.value.findings[0].path in ("$.change", "$.kind", "$.older_than_s")
+    assert flows.asked == []
+
+
+async def test_a_number_that_no_message_holds_is_refused_at_home(flows):
+    """A revision beyond 64 bits is an invalid value, not a defect."""
+    async with connected(flows) as client:
+        with pytest.raises(InvalidValue):
+            await client.change(StopFlow(flow="f", check_revision=Revision(2**64)))
 
 
 def test_a_paused_flow_keeps_its_variants():
@@ -252,20 +389,52 @@ async def cut_once(port: int) -> AsyncIterator[str]:
         await asyncio.gather(*pumps, return_exceptions=True)
 
 
-async def test_after_a_lost_answer_a_request_says_that_it_was_sent_before(flows):
-    """So that a refusal is final; a put, which cannot say so, gets an unknown outcome instead."""
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: type(change).__name__)
+async def test_after_a_lost_answer_a_change_says_that_it_was_sent_before(flows, change):
+    """Every change does; so a refusal of the service is final, and given as it is."""
+    change = msgspec.structs.replace(change, op="", resent=False)
     async with serve(flows) as port:
         async with cut_once(port) as target, Client(target) as client:
-            await client.start_flow(StartFlow(flow="f", blueprint_name="b"))
-            assert flows.asked[0][-1].resent
+            assert await client.change(change) == flows.done
         flows.error = NotFound("flow", "f")
         async with cut_once(port) as target, Client(target) as client:
             with pytest.raises(NotFound):
-                await client.stop_flow(StopFlow(flow="f"))
-        flows.error = RequestReused("op", was="start")
+                await client.change(change)
+    assert [request.resent for (request,) in flows.asked] == [True, True]
+
+
+@pytest.mark.parametrize("error", [InvalidValue("?"), NoSpace(), TransactionAborted()])
+async def test_after_a_lost_answer_an_error_of_the_store_settles_nothing(flows, error):
+    """Only a refusal of the service tells what became of the request whose answer was lost."""
+    flows.error = error
+    async with serve(flows) as port, cut_once(port) as target, Client(target) as client:
+        with pytest.raises(OutcomeUnknown) as raised:
+            await client.change(StopFlow(flow="f"))
+    assert type(raised.value.__cause__) is type(error)
+
+
+async def test_after_a_lost_answer_a_refused_restart_is_unknown(flows):
+    """It is two transactions: what refuses the second does not undo the first."""
+    async with serve(flows) as port:
+        async with cut_once(port) as target, Client(target) as client:
+            assert await client.restart_flow(PauseFlow(flow="f")) == flows.done
+        flows.error = WrongState("f", state="paused", cure="resume it")
         async with cut_once(port) as target, Client(target) as client:
             with pytest.raises(OutcomeUnknown):
-                await client.put_blueprint("b", b"{}")
+                await client.restart_flow(PauseFlow(flow="f"))
+    assert [request.resent for _, request in flows.asked] == [True, True]
+    ops = {request.op for _, request in flows.asked}
+    assert len(ops) == 2
+    assert "" not in ops
+
+
+async def test_a_read_is_asked_again_after_a_lost_answer(flows):
+    """Also what prunes: it can be repeated, and says what the last one has found."""
+    async with serve(flows) as port:
+        async with cut_once(port) as target, Client(target) as client:
+            assert await client.list_flows() == [FLOW]
+        async with cut_once(port) as target, Client(target) as client:
+            assert await client.prune_history("flow", older_than_s=1) == flows.pruned
 
 
 async def test_a_silent_link_is_given_up(flows):

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import aclosing, suppress
+from io import StringIO
 from typing import Any
 
 import grpc
@@ -21,13 +26,11 @@ from flowsvc.errors import (
     InvalidInput,
     ParameterTypeInvalid,
 )
+from flowsvc.model import Actor, Definition, PutDefinition, StartFlow
 from flowsvc.server import serve
-from kvconfig.errors import (
-    InvalidName,
-    InvalidValue,
-    KvError,
-    Unavailable,
-)
+from kvconfig import jsonlog
+from kvconfig.errors import InvalidName, InvalidValue, KvError, OutcomeUnknown, Unavailable
+from kvconfig.model import Revision
 from tests.every_error import ERRORS
 from tests.fake_flows import FakeFlows, connected
 
@@ -78,7 +81,9 @@ async def test_foreign_clients_get_standard_details(flows):
     flows.error = BlueprintInvalid("blueprint 'b'", many)
     async with serve(flows) as port, grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         call = channel.unary_unary(
-            methods.PUT_BLUEPRINT.path, pb.PutBlueprintRequest.SerializeToString, pb.Done.FromString
+            f"/{methods.SERVICE}/PutBlueprint",
+            pb.PutBlueprintRequest.SerializeToString,
+            pb.Done.FromString,
         )
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await call(pb.PutBlueprintRequest(name="b", definition="{}"), timeout=5)
@@ -142,7 +147,7 @@ def test_errors_of_another_version_are_still_errors():
 
 
 async def test_a_defect_is_logged_and_not_told(flows, caplog):
-    """A bug in the service ends the call with INTERNAL; its text stays in the service's log."""
+    """A bug in the service ends the call with INTERNAL; its log says where, and not with what."""
     flows.error = ZeroDivisionError("secret")
     async with connected(flows) as client:
         with pytest.raises(FlowServiceError) as raised:
@@ -150,8 +155,62 @@ async def test_a_defect_is_logged_and_not_told(flows, caplog):
     assert "secret" not in str(raised.value)
     assert "INTERNAL" in str(raised.value)
     (record,) = [r for r in caplog.records if r.name == "flowsvc.server"]
-    assert record.exc_info is not None
-    assert record.exc_info[1] is flows.error
+    said = vars(record)
+    assert (said["method"], said["error"]) == ("GetFlow", "ZeroDivisionError")
+    assert said["at"][-1].startswith("fake_flows.py:")
+    assert said["at"][-1].endswith(" _answer")
+
+
+@pytest.fixture
+def json_log() -> Iterator[StringIO]:
+    """What is logged as JSON, of every logger and from the lowest level on."""
+    root, written = logging.getLogger(), StringIO()
+    handlers, level = root.handlers[:], root.level
+    jsonlog.configure("json", written, logging.DEBUG)
+    yield written
+    root.handlers[:], root.level = handlers, level
+
+
+SECRET = "hunter2-of-the-user"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        None,
+        KeyError(SECRET),
+        InvalidInput("flow 'f'", [Finding("$.parameters.key", f"{SECRET} is no number")]),
+        InvalidValue(SECRET, path="$.parameters.key"),
+        Unavailable(SECRET),
+        OutcomeUnknown(SECRET),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_what_is_logged_holds_no_value(flows, json_log, error):
+    """Neither a request nor an answer, nor what an error says of them, gets into the log."""
+    secret = {"key": SECRET}
+    flows.error = error
+    flows.definition = Definition(name="b", definition=secret, mod_revision=Revision(1))
+    actor = Actor(by="ada", why=SECRET)
+    start = StartFlow(flow="f", blueprint_name="b", parameters=secret, actor=actor)
+    put = PutDefinition(kind="flow-blueprint", name="b", definition=json.dumps(secret).encode())
+    async with connected(flows) as client, aclosing(client.watch_flows()) as watch:
+        for call in (
+            client.change(start),
+            client.change(put),
+            client.preview(start),
+            client.get_definition("parameter-type", "b"),
+            client.list_definitions("flow-blueprint"),
+            *([] if isinstance(error, Unavailable) else [anext(watch)]),
+        ):
+            with suppress(FlowServiceError, KvError):
+                await call
+    assert SECRET not in json_log.getvalue()
+    lines = [json.loads(line) for line in json_log.getvalue().splitlines()]
+    ours = [line for line in lines if line["logger"] == "flowsvc.server"]
+    assert {line["method"] for line in ours} >= (
+        {"StartFlow", "GetParameterType"} if error else set()
+    )
 
 
 async def test_text_that_no_message_holds_is_refused_at_home(flows):

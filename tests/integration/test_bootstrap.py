@@ -192,7 +192,7 @@ async def test_configuration_needs_etcd(system):
     """Through a flow service alone, a seed with configuration is refused before anything."""
     with pytest.raises(InvalidInput, match="--endpoints"):
         await bootstrap(parse_seed(seed_of(SEED), "the seed"), system.service, None)
-    assert await system.service.list_blueprints() == []
+    assert await system.service.list_definitions("flow-blueprint") == []
 
 
 async def test_a_bad_definition_is_the_services_to_judge(system):

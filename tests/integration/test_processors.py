@@ -233,7 +233,7 @@ async def test_update_failure_and_crash(store: Store, space: Keyspace) -> None:
         await until(lambda s: s and not s.failed and not s.pending)
         probe.healed.discard("b")
         probe.crash("b")
-        # Status is coalesced: of the crash and the failed starts after it, the last is sure to show.
+        # Status is coalesced: of the crash and the failed starts after it, only the last shows.
         await until(lambda s: s and "b" in s.failed)
         revision = await desk.delete("b")
         await until(lambda s: s and not s.failed and s.observed_revision >= revision)

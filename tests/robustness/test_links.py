@@ -41,7 +41,7 @@ def through(links: Proxies) -> tuple[str, ...]:
 
 @pytest.mark.robustness_ci
 async def test_links_are_reset_over_and_over(cluster: LocalCluster, links: Proxies) -> None:
-    """Twenty resets or more under load: every stream begins with a list, and nothing is lost or doubled."""
+    """Twenty resets or more under load: each stream begins with a list; nothing is lost."""
     direct = cluster.endpoints
     async with scenario("reset of all links, over and over", through(links), direct=direct) as run:
         await run.warm_up()

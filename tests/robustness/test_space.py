@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 
 import pytest
 
+from flowsvc.model import StartFlow, StopFlow
+from flowsvc.service import FlowService
 from kvconfig.devserver import EtcdBinary, LocalCluster
 from kvconfig.errors import NoSpace
 from kvconfig.etcd import EtcdStore, connect
 from kvconfig.informer import Informer
 from kvconfig.keys import prefix
+from kvconfig.keyspace import Keyspace
 from kvconfig.session import Session
 from kvconfig.txn import Delete, Put, Txn
 from tests.robustness.recorder import Recorder, raw
@@ -29,22 +33,31 @@ async def fill(store: EtcdStore) -> None:
 @pytest.mark.timeout(120)
 @pytest.mark.robustness_ci
 async def test_etcd_is_out_of_space(robust_binary: EtcdBinary, etcdctl: Etcdctl) -> None:
-    """Puts are refused as NoSpace and change nothing; deletes pass, watches and leases go on; and
-    once an operator has made room everything does."""
+    """Puts are refused as NoSpace and change nothing; deletes pass, watches and leases go on, flows
+    can be stopped; and once an operator has made room everything does."""
     quota = f"--quota-backend-bytes={QUOTA_BYTES}"
     async with (
         LocalCluster(3, binary=robust_binary, durable=False, extra_args=[quota]) as cluster,
         connect(cluster.endpoints) as store,
         Informer(store, prefix(b"/r/keys/"), raw) as informer,
         Session(store, ttl_s=3) as session,
+        AsyncExitStack() as stack,
     ):
         recorder = Recorder(informer)
         keys = [b"/r/keys/%d" % n for n in range(4)]
         for key in keys:
             await store.commit(Txn(then=(Put(key, b"1", session.lease),)))
+        flows = await stack.enter_async_context(FlowService(store, Keyspace("@full")))
+        await flows.put_blueprint("b", b'{"blueprint":{"s:common":{}},"flow":{"p:{id}":{}}}')
+        for flow in ("f1", "f2"):
+            await flows.start_flow(StartFlow(flow=flow, blueprint_name="b"))
         with pytest.raises(NoSpace):
             await fill(store)
 
+        for flow in ("f1", "f2"):
+            stopped = await flows.stop_flow(StopFlow(flow=flow))
+            assert "out of space" in stopped.findings[0].message
+        assert await flows.list_flows() == []
         for txn in (
             Txn(then=(Put(keys[0], b"2"),)),
             Txn(then=(Delete(keys[0]), Put(keys[1], b"2"))),

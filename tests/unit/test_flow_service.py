@@ -17,8 +17,9 @@ from flowsvc.errors import (
     TooMuchContention,
     VariantTaken,
 )
-from flowsvc.model import StopFlow
+from flowsvc.model import PauseFlow, StopFlow
 from flowsvc.service import FlowService
+from flowsvc.view import Holders
 from kvconfig.errors import NoSpace, OutcomeUnknown, Unavailable
 from kvconfig.keyspace import Keyspace, VariantName
 from kvconfig.memory import MemoryStore
@@ -51,6 +52,18 @@ async def test_a_cold_cache_costs_one_more_and_is_never_believed() -> None:
         done = await other.stop_flow(StopFlow(flow="f1"))
         assert done.round_trips == 2
         assert await state(store, KS) == {}
+
+
+async def test_a_lost_compare_is_counted() -> None:
+    """The shared variant is there already, which the service does not know: it plans again."""
+    store = MemoryStore()
+    async with a_service(store, KS) as one, FlowService(store, KS) as other:
+        await other.blueprints.until(lambda items: len(items) == 1)
+        first = other.start_flow(start("f1"))
+        await one.start_flow(start("f2"))
+        other._holders = Holders()
+        done = await first
+        assert (done.round_trips, done.conflicts) == (2, 1)
 
 
 async def test_a_stale_cache_gives_no_refusal() -> None:
@@ -211,6 +224,47 @@ async def test_what_the_store_refuses_is_said_and_leaves_nothing() -> None:
         assert await state(store, KS) == {}
 
 
+async def test_a_flow_stops_while_etcd_is_out_of_space() -> None:
+    """A stop is deletes, and its history, which it does without then, and says so."""
+    store = MemoryStore()
+    async with a_service(store, KS) as service:
+        await service.start_flow(start("f1"))
+        await service.change(PauseFlow(flow="f1"))
+        await service.start_flow(start("f2"))
+        store.out_of_space = True
+        for flow in ("f1", "f2"):
+            stopped = await service.stop_flow(StopFlow(flow=flow))
+            assert "out of space" in stopped.findings[0].message
+        assert await state(store, KS) == {}
+        with pytest.raises(NoSpace):
+            await service.start_flow(start("f1"))
+        store.out_of_space = False
+        actions = [entry.action for entry in await service.history("flow", "f1")]
+        assert actions == ["pause", "start"]
+
+
+async def test_a_large_read_over_a_compaction_begins_anew() -> None:
+    """More than one transaction reads at once, at one revision; which is compacted in between."""
+    blueprint: dict[str, object] = {"flow": {f"p{i}:{{id}}": {} for i in range(200)}}
+    store = MemoryStore()
+    async with a_service(store, KS, blueprint) as service:
+        await service.start_flow(start("f1"))
+        reads = 0
+
+        async def gate(call: str, moment: str) -> None:
+            nonlocal reads
+            reads += call == "commit" and moment == "after"
+            if reads == 1 and moment == "after":
+                store.gate = None
+                await store.commit(Txn(then=(Put(b"/elsewhere", b"1"),)))
+                store.compact(store.revision)
+
+        store.gate = gate
+        await service.change(PauseFlow(flow="f1"))
+        assert reads == 1
+        assert len((await service.get_flow("f1")).record.paused or ()) == 200
+
+
 async def test_endless_contention_ends_in_an_error() -> None:
     """Somebody rewrites the blueprint before each of our commits: we give way, and say so."""
     store = MemoryStore()
@@ -234,3 +288,12 @@ async def test_endless_contention_ends_in_an_error() -> None:
         assert await state(store, KS) == {}
         with pytest.raises(NotFound):
             await service.get_flow("f1")
+
+
+async def test_a_service_starts_though_the_member_it_asks_first_is_gone() -> None:
+    """And though the answer to its first request is lost: both are asked again."""
+    store = MemoryStore()
+    store.fail_next(Unavailable("gone"), "commit")
+    store.lose_next_reply("applied")
+    async with FlowService(store, KS) as service:
+        assert await service.list_flows() == []

@@ -136,6 +136,19 @@ async def test_a_crash_is_reported_until_the_retry() -> None:
         assert probe.stops["a"] == 1
 
 
+async def test_a_new_value_is_pending_and_not_failed_for_what_the_old_one_did() -> None:
+    """Else who waits for an update that cures a failure would be told of the old one."""
+    probe = Probe()
+    async with probing(probe) as (desk, instance):
+        await desk.put("a", mode="fail")
+        await instance.reconciler.until(lambda r: "a" in r.failures)
+        await desk.put("a", mode="permanent")
+        async with asyncio.timeout(5):
+            await instance.reconciler.until(lambda r: [row.failure for row in r.rows()] == [None])
+        await instance.reconciler.until(lambda r: "a" in r.failures)
+        assert instance.reconciler.failures["a"].error == "never"
+
+
 async def test_a_variant_that_crashes_at_once_does_not_spin() -> None:
     """Having been entered is no success that resets the delays."""
     probe = Probe()

@@ -60,7 +60,7 @@ def check_whole(txn: Txn, head: Guarded, parts: Sequence[Guarded]) -> None:
     left = list(parts)
     for child in children:
         compares: tuple[Compare, ...] = ()
-        ops: tuple[Put | Delete, ...] = ()
+        ops: tuple[Put | Delete | Read, ...] = ()
         while left and (compares, ops) != (child.compares, child.then):
             part = left.pop(0)
             compares, ops = compares + part.compares, ops + part.ops

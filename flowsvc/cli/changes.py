@@ -1,0 +1,175 @@
+"""What all commands that change something have in common: how it is done, or only shown."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from flowsvc.cli.output import (
+    difference_line,
+    findings_as_json,
+    print_json,
+    printable,
+    show_done,
+    warn,
+)
+from flowsvc.cli.settings import Settings, actor, ask
+
+if TYPE_CHECKING:
+    from flowsvc.model import Change, Preview, VariantChange
+
+__all__ = ["How", "carry_out", "change_options", "force_option"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """Who makes a change and why, under which conditions; or whether it is only looked at."""
+
+    op: str
+    by: str | None
+    why: str
+    check_revision: int | None
+    dry_run: bool
+    strict: bool = False
+
+    def fields(self) -> dict[str, Any]:
+        """The fields of a request that every change has."""
+        return {
+            "op": self.op,
+            "actor": actor(self.by, self.why),
+            "check_revision": self.check_revision or 0,
+            "strict": self.strict,
+        }
+
+
+def change_options(*, strict: bool = False) -> Callable[[Function], Function]:
+    """Adds --dry-run, --check-revision, --op, --by and --why; the command gets them as ``how``.
+
+    ``strict``: --strict as well, for commands that may give warnings.
+    """
+    options = [
+        click.option("--dry-run", is_flag=True, help="Show what it would do, and write nothing."),
+        click.option(
+            "--check-revision",
+            metavar="REVISION",
+            type=click.IntRange(min=1),
+            help="Refuse if the plan could be another one than that of a dry run, which says it.",
+        ),
+        click.option(
+            "--op",
+            metavar="ID",
+            default="",
+            help="Request id: done once, however often it is sent.",
+        ),
+        click.option(
+            "--by", metavar="NAME", envvar="FLOWCTL_BY", help="Who does it. [default: you]"
+        ),
+        click.option("--why", metavar="TEXT", default="", help="What for; kept in the history."),
+    ]
+    if strict:
+        options.insert(2, click.option("--strict", is_flag=True, help="Take warnings for errors."))
+
+    def decorate(function: Function) -> Function:
+        @functools.wraps(function)
+        def with_how(*args: Any, **kwargs: Any) -> Any:
+            names = ["op", "by", "why", "check_revision", "dry_run", *(["strict"] * strict)]
+            kwargs["how"] = How(**{name: kwargs.pop(name) for name in names})
+            return function(*args, **kwargs)
+
+        decorated: Any = with_how
+        for option in reversed(options):
+            decorated = option(decorated)
+        made: Function = decorated
+        return made
+
+    return decorate
+
+
+def force_option(help_: str) -> Callable[[Function], Function]:
+    """Adds --force."""
+    return click.option("--force", is_flag=True, help=help_)
+
+
+def carry_out(
+    settings: Settings, request: Change, how: How, *, name: str, did: str, output: str
+) -> None:
+    """Make a change and print what was done; or print what would be."""
+    if how.dry_run:
+        show_preview(ask(settings, lambda flows: flows.preview(request)), output)
+    else:
+        done = ask(settings, lambda flows: flows.change(request))
+        show_done(done, name=name, did=did, output=output)
+
+
+# -- what would be done --------------------------------------------------------------------------
+
+
+def show_preview(preview: Preview, output: str) -> None:
+    """What processors would see, then the transaction. What to do about it goes to stderr."""
+    warn(preview.findings)
+    if output == "json":
+        print_json(
+            {
+                "changes": [_as_json(change) for change in preview.changes],
+                "transaction": preview.txn,
+                "check-revision": preview.check_revision,
+                "findings": findings_as_json(preview.findings),
+            }
+        )
+    elif output == "name":
+        for change in preview.changes:
+            click.echo(f"{change.processor}/{change.variant}")
+    else:
+        _print_preview(preview)
+    click.echo(
+        "nothing was written; the same command with "
+        f"--check-revision {preview.check_revision} does just this, or refuses",
+        err=True,
+    )
+
+
+def _print_preview(preview: Preview) -> None:
+    for change in preview.changes:
+        _print_change(change)
+    if not preview.changes:
+        click.echo("processors would see nothing of it")
+    click.echo()
+    if not _writes(preview.txn):
+        click.echo("nothing would be written")
+        return
+    for line in preview.text.splitlines():
+        click.echo(printable(line))
+
+
+def _writes(txn: Mapping[str, Any]) -> bool:
+    """Whether its success branch writes, nested ones included."""
+    return any(
+        "put" in op or "delete" in op or ("txn" in op and _writes(op["txn"]))
+        for op in txn.get("then", ())
+    )
+
+
+def _print_change(change: VariantChange) -> None:
+    from flowsvc.differences import ABSENT, Difference, differences
+
+    before = ABSENT if change.before is None else change.before
+    after = ABSENT if change.after is None else change.after
+    whole = Difference(path=f"{change.processor}/{change.variant}", before=before, after=after)
+    click.echo(f"{whole.sign} {whole.path}")
+    for found in differences(before, after):
+        click.echo(f"    {difference_line(found)}")
+
+
+def _as_json(change: VariantChange) -> dict[str, Any]:
+    return {
+        "processor": change.processor,
+        "variant": change.variant,
+        "before": change.before,
+        "after": change.after,
+    }

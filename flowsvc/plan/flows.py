@@ -1,0 +1,477 @@
+"""The life of a flow: start, stop, update, pause, resume, and back to what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+import msgspec
+
+from flowsvc.blueprint import Blueprint, parse_blueprint
+from flowsvc.definition import child
+from flowsvc.errors import (
+    AlreadyExists,
+    BlueprintInvalid,
+    Finding,
+    FlowDamaged,
+    NotFound,
+    ParametersInvalid,
+    WrongState,
+)
+from flowsvc.model import (
+    ParameterValue,
+    PauseFlow,
+    ResumeFlow,
+    RollBackFlow,
+    StartFlow,
+    StopFlow,
+    UpdateFlow,
+)
+from flowsvc.parameters import ParameterType, parse_parameter_type, resolve
+from flowsvc.plan.core import (
+    NONE,
+    Operation,
+    Plan,
+    Repeated,
+    Unproven,
+    counted,
+    done_before,
+    fitted,
+    history_entry,
+    mild,
+)
+from flowsvc.plan.variants import Move, Variants, last_stop, names_of, standing, transition
+from flowsvc.render import render
+from flowsvc.view import View
+from kvconfig.codec import encode
+from kvconfig.errors import InvalidName, show_key
+from kvconfig.keyspace import VariantName
+from kvconfig.model import KeyValue
+from kvconfig.records import DEFAULT_WORKSPACE, FlowRecord, FlowVariants, VariantRecord, decode_flow
+from kvconfig.txn import (
+    Compare,
+    Delete,
+    Guarded,
+    Put,
+    absent,
+    at_revision,
+    exists,
+)
+
+__all__ = [
+    "Made",
+    "Standing",
+    "after_of",
+    "check_it_can_stop",
+    "made_again",
+    "plan_pause",
+    "plan_resume",
+    "plan_roll_back",
+    "plan_start",
+    "plan_stop",
+    "plan_update",
+    "stands",
+]
+
+compiled_blueprint = lru_cache(maxsize=256)(parse_blueprint)
+"""Compiled once for each version of a blueprint: the value is the version."""
+
+compiled_type = lru_cache(maxsize=1024)(parse_parameter_type)
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """A flow that stands in etcd, and its record there."""
+
+    flow: str
+    kv: KeyValue
+    record: FlowRecord
+
+    @property
+    def variants(self) -> FlowVariants:
+        """Those it has under ``/active-flow/``: none while it is paused."""
+        return self.record.variants if self.record.paused is None else FlowVariants()
+
+    @property
+    def guard(self) -> Compare:
+        """That it was not written since."""
+        return at_revision(self.kv.key, self.kv.mod_revision)
+
+
+class Made(msgspec.Struct, frozen=True, kw_only=True):
+    """What a flow shall be: its record and its variants. ``guards`` prove what it was made from."""
+
+    record: FlowRecord
+    variants: Variants
+    guards: tuple[Compare, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def active(self) -> Variants:
+        """Those it shall have under ``/active-flow/``."""
+        return self.variants if self.record.paused is None else Variants()
+
+
+# -- the operations ------------------------------------------------------------------------------
+
+
+def plan_start(request: StartFlow, operation: Operation, view: View) -> Plan | Repeated:
+    """Start a flow: its record, its variants, references to shared ones, its history.
+
+    Raises ``AlreadyExists``, ``NotFound`` (blueprint), ``BlueprintInvalid``,
+    ``ParametersInvalid``, ``VariantTaken``, ``SharedVariantDiffers``, ``FlowTooLarge``,
+    ``RequestReused``.
+    """
+    if (done := _done(request.flow, operation, "start", view)) is not None:
+        return done
+    if view.key(view.keyspace.flow(request.flow)) is not None:
+        raise AlreadyExists("flow", request.flow)
+    made = _made(
+        request.flow,
+        request.blueprint_name,
+        given=request.parameters,
+        description=request.description,
+        workspace=request.workspace,
+        operation=operation,
+        view=view,
+    )
+    step = _Step(
+        name=request.flow, flow=None, action="start", operation=operation, strict=request.strict
+    )
+    return _planned(step, made, view)
+
+
+def plan_stop(request: StopFlow, operation: Operation, view: View) -> Plan | Repeated:
+    """Stop a flow, by its record alone: its variants, its references, and what nobody else shares.
+
+    Without a history entry (``operation.recorded``) it is deletes only: etcd takes those even when
+    it is out of space.
+
+    Raises ``NotFound``, ``RequestReused``.
+    """
+    if (done := _done(request.flow, operation, "stop", view)) is not None:
+        return done
+    flow = stands(request.flow, view)
+    head = _stop_head(flow.flow, flow.record, flow.guard, operation, view)
+    parts = transition([Move(flow=request.flow, before=flow.variants)], view)
+    findings = () if operation.recorded else (_NOT_RECORDED,)
+    return Plan(txn=fitted(request.flow, head, parts, view), findings=findings)
+
+
+def plan_update(request: UpdateFlow, operation: Operation, view: View) -> Plan | Repeated:
+    """Make the flow anew; of its variants only those are put that change.
+
+    Raises what a start raises but ``AlreadyExists``, and ``NotFound`` (flow).
+    """
+    if (done := _done(request.flow, operation, "update", view)) is not None:
+        return done
+    flow = stands(request.flow, view)
+    made = made_again(
+        flow,
+        operation,
+        view,
+        parameters=request.parameters,
+        reset=request.reset,
+        blueprint_name=request.blueprint_name,
+        description=request.description,
+    )
+    step = _Step(
+        name=request.flow, flow=flow, action="update", operation=operation, strict=request.strict
+    )
+    return _planned(step, made, view)
+
+
+def plan_pause(request: PauseFlow, operation: Operation, view: View) -> Plan | Repeated:
+    """Take the variants away, and keep them in the record.
+
+    Raises ``NotFound``, ``WrongState``, ``FlowDamaged``.
+    """
+    if (done := _done(request.flow, operation, "pause", view)) is not None:
+        return done
+    flow = stands(request.flow, view)
+    if flow.record.paused is not None:
+        raise WrongState(request.flow, state="paused", cure="resume it")
+    names = flow.record.variants
+    values = standing(request.flow, [*names.own_names(), *names.shared_names()], view)
+    record = msgspec.structs.replace(
+        flow.record, op=operation.op, paused={str(name): value for name, value in values.items()}
+    )
+    made = Made(record=record, variants=_split(names, values))
+    step = _Step(name=request.flow, flow=flow, action="pause", operation=operation)
+    return _planned(step, made, view)
+
+
+def plan_resume(request: ResumeFlow, operation: Operation, view: View) -> Plan | Repeated:
+    """Put back what a pause has taken away.
+
+    Raises ``NotFound``, ``WrongState``, ``VariantTaken``, ``SharedVariantDiffers``.
+    """
+    if (done := _done(request.flow, operation, "resume", view)) is not None:
+        return done
+    flow = stands(request.flow, view)
+    paused = flow.record.paused
+    if paused is None:
+        raise WrongState(request.flow, state="not paused", cure="there is nothing to resume")
+    values = {VariantName.parse(name): value for name, value in paused.items()}
+    record = msgspec.structs.replace(flow.record, op=operation.op, paused=None)
+    made = Made(record=record, variants=_split(flow.record.variants, values))
+    step = _Step(name=request.flow, flow=flow, action="resume", operation=operation)
+    return _planned(step, made, view)
+
+
+def plan_roll_back(request: RollBackFlow, operation: Operation, view: View) -> Plan | Repeated:
+    """Make the flow what it was after an operation of its history, by the rules of an update.
+
+    Raises ``NotFound`` (history entry, blueprint), ``WrongState`` (it was stopped then),
+    ``FlowDamaged`` (the entry cannot be read), ``VariantTaken``, ``SharedVariantDiffers``.
+    """
+    if (done := _done(request.flow, operation, "rollback", view)) is not None:
+        return done
+    ks = view.keyspace
+    found = view.key(ks.flow(request.flow))
+    flow = None if found is None else stands(request.flow, view)
+    made = _recorded(request, operation, view)
+    blueprint = ks.flow_blueprint(made.record.blueprint_name)
+    if view.key(blueprint) is None:
+        raise NotFound("blueprint", made.record.blueprint_name)
+    made = msgspec.structs.replace(made, guards=(exists(blueprint),))
+    step = _Step(name=request.flow, flow=flow, action="rollback", operation=operation)
+    return _planned(step, made, view)
+
+
+# -- what they share -----------------------------------------------------------------------------
+
+
+def stands(flow: str, view: View) -> Standing:
+    """The flow as it is known. Raises ``NotFound``, and ``InvalidValue`` for a broken record."""
+    key = view.keyspace.flow(flow)
+    found = view.key(key)
+    if found is None:
+        raise NotFound("flow", flow)
+    return Standing(flow=flow, kv=found, record=decode_flow(found.value, key=key))
+
+
+def made_again(
+    flow: Standing,
+    operation: Operation,
+    view: View,
+    *,
+    parameters: Mapping[str, ParameterValue],
+    reset: tuple[str, ...],
+    blueprint_name: str = "",
+    description: str | None = None,
+) -> Made:
+    """The flow as its blueprint and its parameter types would make it now, paused if it is."""
+    record = flow.record
+    kept = record.parameters if record.given is None else record.given
+    unknown = [name for name in reset if name not in kept]
+    if unknown:
+        path, message = child("$.reset", unknown[0]), "was not given: there is nothing to reset"
+        raise ParametersInvalid(f"parameters of flow {flow.flow!r}", [Finding(path, message)])
+    given = {name: value for name, value in kept.items() if name not in reset} | dict(parameters)
+    made = _made(
+        flow.flow,
+        blueprint_name or record.blueprint_name,
+        given=given,
+        description=record.description if description is None else description,
+        workspace=record.workspace,
+        operation=operation,
+        view=view,
+    )
+    if record.paused is None:
+        return made
+    paused = {str(name): value for name, value in _all(made.variants).items()}
+    return msgspec.structs.replace(made, record=msgspec.structs.replace(made.record, paused=paused))
+
+
+def after_of(made: Made) -> dict[str, object]:
+    """What a history entry says of a flow: its record, and the variants that stand."""
+    variants = {str(name): value for name, value in _all(made.active).items()}
+    return {"record": made.record, "variants": variants}
+
+
+def _done(flow: str, operation: Operation, action: str, view: View) -> Repeated | None:
+    key = view.keyspace.history("flow", flow, operation.op)
+    return done_before(view, key, operation.op, action)
+
+
+class _Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One operation on one flow, which stands in etcd or does not."""
+
+    name: str
+    flow: Standing | None
+    action: str
+    operation: Operation
+    strict: bool = False
+
+
+def _planned(step: _Step, made: Made, view: View) -> Plan:
+    """From what stands to what was made, and the history of it."""
+    flow, name = step.flow, step.name
+    move = Move(
+        flow=name,
+        before=FlowVariants() if flow is None else flow.variants,
+        after=made.active,
+        exact=step.action == "pause",
+    )
+    parts = transition([move], view)
+    if flow is not None and not view.proven:
+        raise Unproven(f"what flow {name!r} has")
+    findings = mild(BlueprintInvalid, f"flow {name!r}", made.findings, strict=step.strict)
+    if flow is not None and _unchanged(flow.record, made.record, parts):
+        ops: list[Put | Delete] = []
+    else:
+        ops = _writes(step, made, view)
+        check_it_can_stop(name, made.record, step.operation, view)
+    ks = view.keyspace
+    head = Guarded(
+        (
+            absent(ks.flow(name)) if flow is None else flow.guard,
+            absent(ks.history("flow", name, step.operation.op)),
+            *made.guards,
+        ),
+        (*ops, counted(view, "flow", name)),
+    )
+    return Plan(txn=fitted(name, head, parts, view), findings=findings)
+
+
+def _writes(step: _Step, made: Made, view: View) -> list[Put | Delete]:
+    """The record, the key that guards its blueprint, and the history."""
+    ks, name, now = view.keyspace, step.name, made.record.blueprint_name
+    was = None if step.flow is None else step.flow.record.blueprint_name
+    ops: list[Put | Delete] = [Put(ks.flow(name), encode(made.record))]
+    if was != now:
+        ops.append(Put(ks.blueprint_use(now, name), b"{}"))
+    if was not in (None, now):
+        ops.append(Delete(ks.blueprint_use(str(was), name)))
+    entry = step.operation.entry(step.action, after_of(made))
+    ops.append(Put(ks.history("flow", name, step.operation.op), entry))
+    return ops
+
+
+def _unchanged(before: FlowRecord, after: FlowRecord, parts: list[Guarded]) -> bool:
+    same = msgspec.structs.replace(after, op=before.op) == before
+    return same and not any(part.ops for part in parts)
+
+
+def _made(
+    flow: str,
+    blueprint_name: str,
+    *,
+    given: Mapping[str, ParameterValue],
+    description: str,
+    workspace: str,
+    operation: Operation,
+    view: View,
+) -> Made:
+    """What the blueprint makes of the parameters; and the compares that prove both."""
+    key = view.keyspace.flow_blueprint(blueprint_name)
+    found = view.key(key)
+    if found is None:
+        raise NotFound("blueprint", blueprint_name)
+    blueprint = compiled_blueprint(blueprint_name, found.value)
+    types, guards = _types(blueprint, view)
+    resolved = resolve(blueprint, types, given)
+    rendered = render(blueprint, flow=flow, workspace=workspace, parameters=resolved.values)
+    variants = Variants(own=rendered.own, shared=rendered.shared)
+    record = FlowRecord(
+        blueprint_name=blueprint_name,
+        description=description,
+        interfaces=rendered.interfaces,
+        parameters=resolved.values,
+        given=resolved.given,
+        workspace=DEFAULT_WORKSPACE if workspace == DEFAULT_WORKSPACE else workspace,
+        variants=names_of(variants),
+        op=operation.op,
+    )
+    return Made(
+        record=record,
+        variants=variants,
+        guards=(at_revision(key, found.mod_revision), *guards),
+        findings=(*blueprint.findings, *resolved.findings),
+    )
+
+
+def _types(
+    blueprint: Blueprint, view: View
+) -> tuple[dict[str, ParameterType | None], list[Compare]]:
+    """The parameter types that a blueprint refers to, and that they are what they are."""
+    types: dict[str, ParameterType | None] = {}
+    guards = []
+    for type_ in blueprint.parameter_types:
+        key = view.keyspace.parameter_type(type_)
+        found = view.key(key)
+        types[type_] = compiled_type(type_, found.value) if found else None
+        guards.append(at_revision(key, found.mod_revision if found else NONE))
+    return types, guards
+
+
+def _recorded(request: RollBackFlow, operation: Operation, view: View) -> Made:
+    """What the history says the flow was."""
+    key = view.keyspace.history("flow", request.flow, request.to)
+    entry = history_entry(view, key)
+    if entry is None:
+        raise NotFound("history entry", f"{request.to} of flow {request.flow}")
+    if entry.after is None:
+        raise WrongState(request.flow, state="stopped in that entry", cure="stop it instead")
+    try:
+        after = msgspec.convert(entry.after, _After)
+        values = {VariantName.parse(name): value for name, value in after.values().items()}
+        variants = _split(after.record.variants, values)
+    except (msgspec.ValidationError, InvalidName, KeyError) as error:
+        reason = "holds no record and variants of a flow"
+        raise FlowDamaged(request.flow, key=show_key(key), reason=reason) from error
+    record = msgspec.structs.replace(after.record, op=operation.op)
+    return Made(record=record, variants=variants)
+
+
+class _After(msgspec.Struct, frozen=True):
+    """``after`` in the history of a flow."""
+
+    record: FlowRecord
+    variants: dict[str, VariantRecord] = {}
+
+    def values(self) -> dict[str, VariantRecord]:
+        return self.variants if self.record.paused is None else self.record.paused
+
+
+def _split(names: FlowVariants, values: Mapping[VariantName, VariantRecord]) -> Variants:
+    """Values by who they belong to. ``KeyError`` where one is missing."""
+    return Variants(
+        own={name: values[name] for name in names.own_names()},
+        shared={name: values[name] for name in names.shared_names()},
+    )
+
+
+def _all(variants: Variants) -> dict[VariantName, VariantRecord]:
+    return {**variants.own, **variants.shared}
+
+
+_NOT_RECORDED = Finding("$", "etcd is out of space: there is no history entry of this", "warning")
+
+
+def _stop_head(
+    flow: str, record: FlowRecord, guard: Compare, operation: Operation, view: View
+) -> Guarded:
+    """What every stop does, whatever the variants."""
+    ks = view.keyspace
+    history_key = ks.history("flow", flow, operation.op)
+    entry = [Put(history_key, operation.entry("stop", None))] if operation.recorded else []
+    return Guarded(
+        (guard, absent(history_key)),
+        (
+            Delete(ks.flow(flow)),
+            Delete(ks.blueprint_use(record.blueprint_name, flow)),
+            *entry,
+            counted(view, "flow", flow),
+        ),
+    )
+
+
+def check_it_can_stop(flow: str, record: FlowRecord, operation: Operation, view: View) -> None:
+    """No flow is made that one transaction could not stop, the last holder of all it shares.
+
+    Asks the view for nothing. Raises ``FlowTooLarge``.
+    """
+    guard = at_revision(view.keyspace.flow(flow), NONE)
+    head = _stop_head(flow, record, guard, operation, view)
+    fitted(flow, head, last_stop(flow, record.variants, view), view)
