@@ -10,7 +10,7 @@ from typing import Any, Literal
 import msgspec
 import pytest
 
-from flowsvc.cli import fsck as command_line
+from flowsvc import cli
 from flowsvc.fsck import check, repair
 from flowsvc.model import PauseFlow, ResumeFlow, RollBackFlow, RollOut, StopFlow, UpdateFlow
 from kvconfig.codec import encode
@@ -271,7 +271,7 @@ def flowctl(etcd_endpoint: str, root: str) -> Callable[..., int]:
 
     def call(*args: str) -> int:
         full = [*args, "--endpoints", etcd_endpoint, "--root", root]
-        code = command_line.command.main(full, "flowctl fsck", standalone_mode=False)
+        code = cli.flowctl.main(["fsck", *full], "flowctl", standalone_mode=False)
         return int(code or 0)
 
     return call
@@ -337,10 +337,10 @@ def test_flowctl_needs_etcd(monkeypatch) -> None:
 
     monkeypatch.delenv("ETCDCTL_ENDPOINTS", raising=False)
     with pytest.raises(UsageError, match="--endpoints"):
-        command_line.command.main([], prog_name="flowctl fsck", standalone_mode=False)
+        cli.flowctl.main(["fsck"], "flowctl", standalone_mode=False)
 
 
 def test_flowctl_help_has_an_example(capsys) -> None:
     """As every command has."""
-    command_line.command.main(["--help"], "flowctl fsck", standalone_mode=False)
+    cli.flowctl.main(["fsck", "--help"], "flowctl", standalone_mode=False)
     assert "Example:\n    flowctl fsck " in capsys.readouterr().out
