@@ -21,15 +21,17 @@ import tenacity
 from flowsvc.errors import Finding, FlowServiceError, PlanStale, TooMuchContention
 from flowsvc.model import Done
 from flowsvc.plan import ABANDONED, Operation, Plan, Repeated, Unproven
+from flowsvc.preview import written
 from flowsvc.view import Proof, View
 from kvconfig.errors import Compacted, OutcomeUnknown, StoreError, TransactionAborted, show_key
-from kvconfig.model import Revision
+from kvconfig.keys import Range
+from kvconfig.model import KeyValue, Revision
 from kvconfig.records import decode_history
 from kvconfig.store import Store
 from kvconfig.txn import MAX_OPERATIONS, Commit, Put, Read, ReadResult, Txn, absent
 from kvconfig.txn import Operation as TxnOperation
 
-__all__ = ["Performed", "Planner", "foresee", "perform"]
+__all__ = ["Foreseen", "Performed", "Planner", "foresee", "perform"]
 
 ATTEMPTS = 16
 """Plans made for one operation before it gives way to others."""
@@ -86,30 +88,52 @@ async def perform(
     return Performed(done=await sender.settle(TooMuchContention(what, attempts=ATTEMPTS)))
 
 
+class Foreseen(msgspec.Struct, frozen=True, kw_only=True):
+    """What would be sent now, made from what stands at ``revision``.
+
+    ``before``: what stands there at those of the keys to be written that were asked for.
+    """
+
+    plan: Plan | Repeated
+    revision: Revision
+    before: dict[bytes, KeyValue]
+
+
 async def foresee(
     store: Store,
     operation: Operation,
     history_key: bytes,
     view_of: Callable[[Proof], View],
     planner: Planner,
-) -> tuple[Plan | Repeated, Revision]:
-    """The plan as :func:`perform` would send it now, and the revision that it is made from.
+    *,
+    shown: Range,
+    what: str,
+) -> Foreseen:
+    """The plan as :func:`perform` would send it now; ``before`` is told of keys in ``shown``.
 
-    Raises what the planner raises, and ``PlanStale``. Writes nothing.
+    Raises what the planner raises, ``PlanStale``, ``TooMuchContention``. Writes nothing.
     """
     sender = _Sender(store, operation, history_key)
     proof: Proof = {}
-    while True:
+    for _ in range(ATTEMPTS):
         view = view_of(proof)
         try:
             plan = planner(view)
             if view.proven:
                 _check_fresh(operation, view)
-                return plan, sender.revision
+                txn = plan.txn if isinstance(plan, Plan) else Txn()
+                keys = {op.key for op in written(txn) if op.key in shown}
+                reads = tuple(Read(key) for key in sorted(keys))
+                found = await sender.read(reads, at=sender.revision)
+                before = {kv.key: kv for answer in found.values() for kv in answer.items}
+                return Foreseen(plan=plan, revision=sender.revision, before=before)
         except FlowServiceError:
             if view.proven:
                 raise
+        except Compacted:  # what the plan rests on is gone by now
+            pass
         proof = await sender.read(view.asked)
+    raise TooMuchContention(what, attempts=ATTEMPTS)
 
 
 def _check_fresh(operation: Operation, view: View) -> None:
@@ -153,13 +177,13 @@ class _Sender:
         except TransactionAborted:
             return None
 
-    async def read(self, reads: tuple[Read, ...]) -> Proof:
-        """The answers to ``reads``, all as of one revision."""
-        return await _READ_AGAIN(self._read, reads)
+    async def read(self, reads: tuple[Read, ...], *, at: Revision = Revision(0)) -> Proof:
+        """The answers to ``reads``, all as of one revision: ``at``, or that of now."""
+        return await _READ_AGAIN(self._read, reads, at)
 
-    async def _read(self, reads: tuple[Read, ...]) -> Proof:
+    async def _read(self, reads: tuple[Read, ...], at: Revision) -> Proof:
         proof: dict[Read, ReadResult] = {}
-        revision = Revision(0)
+        revision = at
         for start in range(0, len(reads), MAX_OPERATIONS):
             asked = reads[start : start + MAX_OPERATIONS]
             then = tuple(msgspec.structs.replace(read, revision=revision) for read in asked)

@@ -35,9 +35,9 @@ def written(txn: Txn) -> Iterator[Put | Delete]:
 
 
 def seen(
-    txn: Txn, keyspace: Keyspace, before: Mapping[bytes, KeyValue | None]
+    txn: Txn, keyspace: Keyspace, before: Mapping[bytes, KeyValue]
 ) -> tuple[VariantChange, ...]:
-    """What processors would see, by key; ``before`` holds what stands at what is written."""
+    """What processors would see, by key; ``before``: the variants that stand and are written."""
     changes = []
     for op in sorted(written(txn), key=lambda op: op.key):
         try:

@@ -40,7 +40,7 @@ from flowsvc.observe import Observer
 from flowsvc.operation import foresee, perform
 from flowsvc.plan import Operation, Plan, plan
 from flowsvc.plan.definitions import KIND_WORDS
-from flowsvc.preview import as_json, seen, written
+from flowsvc.preview import as_json, seen
 from flowsvc.status import FlowStatus
 from flowsvc.target import Target, target_of
 from flowsvc.view import Holders, Proof, View
@@ -137,16 +137,22 @@ class FlowService(Flows):
     async def preview(self, request: Change) -> Preview:
         """The same plan, made from what a read at one revision shows; nothing is written."""
         operation, target = self._operation(request), target_of(request)
-        history = self._ks.history(target.kind, target.name, operation.op)
-        planner = partial(plan, request, operation)
-        planned, revision = await foresee(self._store, operation, history, self._view, planner)
+        foreseen = await foresee(
+            self._store,
+            operation,
+            self._ks.history(target.kind, target.name, operation.op),
+            self._view,
+            partial(plan, request, operation),
+            shown=self._ks.type_range("active-flow"),
+            what=str(target),
+        )
+        planned = foreseen.plan
         txn = planned.txn if isinstance(planned, Plan) else Txn()
-        before = {op.key: await self._store.read(op.key, revision=revision) for op in written(txn)}
         return Preview(
             text=str(txn),
             txn=as_json(txn),
-            changes=seen(txn, self._ks, before),
-            check_revision=revision,
+            changes=seen(txn, self._ks, foreseen.before),
+            check_revision=foreseen.revision,
             findings=planned.findings if isinstance(planned, Plan) else (),
         )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from flowsvc.cli.flow import parse_pairs, parse_parameters
+from flowsvc.cli.given import parse_pairs, parse_parameters
 from flowsvc.cli.scenario import Scenario, document_index, other_blueprint
 from flowsvc.cli.settings import run
 

@@ -8,20 +8,14 @@ import click
 
 from flowsvc.cli import flow_look, flow_status, history
 from flowsvc.cli.changes import How, carry_out, change_options
-from flowsvc.cli.given import (
-    collect,
-    parameter_options,
-    parse_pairs,
-    parse_parameters,
-    reset_option,
-)
+from flowsvc.cli.given import collect, parameter_options, reset_option
 from flowsvc.cli.output import output_option, show_done
 from flowsvc.cli.settings import Settings, ask, connection_options
 
 if TYPE_CHECKING:
     from flowsvc.model import PauseFlow
 
-__all__ = ["group", "parse_pairs", "parse_parameters"]
+__all__ = ["group"]
 
 
 @click.group("flow")

@@ -8,7 +8,8 @@ asked for, so that the next plan starts from what stands.
 Everything is guarded by the absence of the operation's own history entry. So the *same*
 transaction may be sent twice: the second one fails, and reads what the first has done.
 
-``core`` has what all planners share, ``variants`` the heart of those for flows.
+``core`` has what all planners share, ``variants`` the heart of those for flows, ``made`` what goes
+into it: what a flow is, and what it shall be.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import msgspec
 
@@ -124,8 +123,3 @@ def mild(
     if strict and found:
         raise error(subject, [msgspec.structs.replace(f, severity="error") for f in found])
     return found
-
-
-def to_record(value: Any, into: type[msgspec.Struct]) -> Any:
-    """A part of a history entry as the record it was; ``msgspec.ValidationError`` otherwise."""
-    return msgspec.convert(value, into)

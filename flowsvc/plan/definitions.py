@@ -21,7 +21,7 @@ from flowsvc.plan.core import (
     history_entry,
     mild,
 )
-from flowsvc.plan.flows import compiled_blueprint, compiled_type
+from flowsvc.plan.made import compiled_blueprint, compiled_type
 from flowsvc.view import View
 from kvconfig.codec import canonical, encode
 from kvconfig.errors import InvalidName, InvalidValue

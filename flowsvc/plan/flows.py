@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
-
 import msgspec
 
-from flowsvc.blueprint import Blueprint, parse_blueprint
-from flowsvc.definition import child
 from flowsvc.errors import (
     AlreadyExists,
     BlueprintInvalid,
     Finding,
     FlowDamaged,
     NotFound,
-    ParametersInvalid,
     WrongState,
 )
 from flowsvc.model import (
-    ParameterValue,
     PauseFlow,
     ResumeFlow,
     RollBackFlow,
@@ -27,7 +20,6 @@ from flowsvc.model import (
     StopFlow,
     UpdateFlow,
 )
-from flowsvc.parameters import ParameterType, parse_parameter_type, resolve
 from flowsvc.plan.core import (
     NONE,
     Operation,
@@ -40,14 +32,13 @@ from flowsvc.plan.core import (
     history_entry,
     mild,
 )
-from flowsvc.plan.variants import Move, Variants, last_stop, names_of, standing, transition
-from flowsvc.render import render
+from flowsvc.plan.made import Made, Standing, made_again, make, stands
+from flowsvc.plan.variants import Move, Variants, last_stop, standing, transition
 from flowsvc.view import View
 from kvconfig.codec import encode
 from kvconfig.errors import InvalidName, show_key
 from kvconfig.keyspace import VariantName
-from kvconfig.model import KeyValue
-from kvconfig.records import DEFAULT_WORKSPACE, FlowRecord, FlowVariants, VariantRecord, decode_flow
+from kvconfig.records import FlowRecord, FlowVariants, VariantRecord
 from kvconfig.txn import (
     Compare,
     Delete,
@@ -59,57 +50,14 @@ from kvconfig.txn import (
 )
 
 __all__ = [
-    "Made",
-    "Standing",
-    "after_of",
     "check_it_can_stop",
-    "made_again",
     "plan_pause",
     "plan_resume",
     "plan_roll_back",
     "plan_start",
     "plan_stop",
     "plan_update",
-    "stands",
 ]
-
-compiled_blueprint = lru_cache(maxsize=256)(parse_blueprint)
-"""Compiled once for each version of a blueprint: the value is the version."""
-
-compiled_type = lru_cache(maxsize=1024)(parse_parameter_type)
-
-
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """A flow that stands in etcd, and its record there."""
-
-    flow: str
-    kv: KeyValue
-    record: FlowRecord
-
-    @property
-    def variants(self) -> FlowVariants:
-        """Those it has under ``/active-flow/``: none while it is paused."""
-        return self.record.variants if self.record.paused is None else FlowVariants()
-
-    @property
-    def guard(self) -> Compare:
-        """That it was not written since."""
-        return at_revision(self.kv.key, self.kv.mod_revision)
-
-
-class Made(msgspec.Struct, frozen=True, kw_only=True):
-    """What a flow shall be: its record and its variants. ``guards`` prove what it was made from."""
-
-    record: FlowRecord
-    variants: Variants
-    guards: tuple[Compare, ...] = ()
-    findings: tuple[Finding, ...] = ()
-
-    @property
-    def active(self) -> Variants:
-        """Those it shall have under ``/active-flow/``."""
-        return self.variants if self.record.paused is None else Variants()
-
 
 # -- the operations ------------------------------------------------------------------------------
 
@@ -125,7 +73,7 @@ def plan_start(request: StartFlow, operation: Operation, view: View) -> Plan | R
         return done
     if view.key(view.keyspace.flow(request.flow)) is not None:
         raise AlreadyExists("flow", request.flow)
-    made = _made(
+    made = make(
         request.flow,
         request.blueprint_name,
         given=request.parameters,
@@ -192,10 +140,9 @@ def plan_pause(request: PauseFlow, operation: Operation, view: View) -> Plan | R
         raise WrongState(request.flow, state="paused", cure="resume it")
     names = flow.record.variants
     values = standing(request.flow, [*names.own_names(), *names.shared_names()], view)
-    record = msgspec.structs.replace(
-        flow.record, op=operation.op, paused={str(name): value for name, value in values.items()}
-    )
-    made = Made(record=record, variants=_split(names, values))
+    variants = Variants.of(names, values)
+    record = msgspec.structs.replace(flow.record, op=operation.op, paused=variants.by_name())
+    made = Made(record=record, variants=variants)
     step = _Step(name=request.flow, flow=flow, action="pause", operation=operation)
     return _planned(step, made, view)
 
@@ -213,7 +160,7 @@ def plan_resume(request: ResumeFlow, operation: Operation, view: View) -> Plan |
         raise WrongState(request.flow, state="not paused", cure="there is nothing to resume")
     values = {VariantName.parse(name): value for name, value in paused.items()}
     record = msgspec.structs.replace(flow.record, op=operation.op, paused=None)
-    made = Made(record=record, variants=_split(flow.record.variants, values))
+    made = Made(record=record, variants=Variants.of(flow.record.variants, values))
     step = _Step(name=request.flow, flow=flow, action="resume", operation=operation)
     return _planned(step, made, view)
 
@@ -239,54 +186,6 @@ def plan_roll_back(request: RollBackFlow, operation: Operation, view: View) -> P
 
 
 # -- what they share -----------------------------------------------------------------------------
-
-
-def stands(flow: str, view: View) -> Standing:
-    """The flow as it is known. Raises ``NotFound``, and ``InvalidValue`` for a broken record."""
-    key = view.keyspace.flow(flow)
-    found = view.key(key)
-    if found is None:
-        raise NotFound("flow", flow)
-    return Standing(flow=flow, kv=found, record=decode_flow(found.value, key=key))
-
-
-def made_again(
-    flow: Standing,
-    operation: Operation,
-    view: View,
-    *,
-    parameters: Mapping[str, ParameterValue],
-    reset: tuple[str, ...],
-    blueprint_name: str = "",
-    description: str | None = None,
-) -> Made:
-    """The flow as its blueprint and its parameter types would make it now, paused if it is."""
-    record = flow.record
-    kept = record.parameters if record.given is None else record.given
-    unknown = [name for name in reset if name not in kept]
-    if unknown:
-        path, message = child("$.reset", unknown[0]), "was not given: there is nothing to reset"
-        raise ParametersInvalid(f"parameters of flow {flow.flow!r}", [Finding(path, message)])
-    given = {name: value for name, value in kept.items() if name not in reset} | dict(parameters)
-    made = _made(
-        flow.flow,
-        blueprint_name or record.blueprint_name,
-        given=given,
-        description=record.description if description is None else description,
-        workspace=record.workspace,
-        operation=operation,
-        view=view,
-    )
-    if record.paused is None:
-        return made
-    paused = {str(name): value for name, value in _all(made.variants).items()}
-    return msgspec.structs.replace(made, record=msgspec.structs.replace(made.record, paused=paused))
-
-
-def after_of(made: Made) -> dict[str, object]:
-    """What a history entry says of a flow: its record, and the variants that stand."""
-    variants = {str(name): value for name, value in _all(made.active).items()}
-    return {"record": made.record, "variants": variants}
 
 
 def _done(flow: str, operation: Operation, action: str, view: View) -> Repeated | None:
@@ -343,7 +242,7 @@ def _writes(step: _Step, made: Made, view: View) -> list[Put | Delete]:
         ops.append(Put(ks.blueprint_use(now, name), b"{}"))
     if was not in (None, now):
         ops.append(Delete(ks.blueprint_use(str(was), name)))
-    entry = step.operation.entry(step.action, after_of(made))
+    entry = step.operation.entry(step.action, made.after())
     ops.append(Put(ks.history("flow", name, step.operation.op), entry))
     return ops
 
@@ -351,58 +250,6 @@ def _writes(step: _Step, made: Made, view: View) -> list[Put | Delete]:
 def _unchanged(before: FlowRecord, after: FlowRecord, parts: list[Guarded]) -> bool:
     same = msgspec.structs.replace(after, op=before.op) == before
     return same and not any(part.ops for part in parts)
-
-
-def _made(
-    flow: str,
-    blueprint_name: str,
-    *,
-    given: Mapping[str, ParameterValue],
-    description: str,
-    workspace: str,
-    operation: Operation,
-    view: View,
-) -> Made:
-    """What the blueprint makes of the parameters; and the compares that prove both."""
-    key = view.keyspace.flow_blueprint(blueprint_name)
-    found = view.key(key)
-    if found is None:
-        raise NotFound("blueprint", blueprint_name)
-    blueprint = compiled_blueprint(blueprint_name, found.value)
-    types, guards = _types(blueprint, view)
-    resolved = resolve(blueprint, types, given)
-    rendered = render(blueprint, flow=flow, workspace=workspace, parameters=resolved.values)
-    variants = Variants(own=rendered.own, shared=rendered.shared)
-    record = FlowRecord(
-        blueprint_name=blueprint_name,
-        description=description,
-        interfaces=rendered.interfaces,
-        parameters=resolved.values,
-        given=resolved.given,
-        workspace=DEFAULT_WORKSPACE if workspace == DEFAULT_WORKSPACE else workspace,
-        variants=names_of(variants),
-        op=operation.op,
-    )
-    return Made(
-        record=record,
-        variants=variants,
-        guards=(at_revision(key, found.mod_revision), *guards),
-        findings=(*blueprint.findings, *resolved.findings),
-    )
-
-
-def _types(
-    blueprint: Blueprint, view: View
-) -> tuple[dict[str, ParameterType | None], list[Compare]]:
-    """The parameter types that a blueprint refers to, and that they are what they are."""
-    types: dict[str, ParameterType | None] = {}
-    guards = []
-    for type_ in blueprint.parameter_types:
-        key = view.keyspace.parameter_type(type_)
-        found = view.key(key)
-        types[type_] = compiled_type(type_, found.value) if found else None
-        guards.append(at_revision(key, found.mod_revision if found else NONE))
-    return types, guards
 
 
 def _recorded(request: RollBackFlow, operation: Operation, view: View) -> Made:
@@ -416,7 +263,7 @@ def _recorded(request: RollBackFlow, operation: Operation, view: View) -> Made:
     try:
         after = msgspec.convert(entry.after, _After)
         values = {VariantName.parse(name): value for name, value in after.values().items()}
-        variants = _split(after.record.variants, values)
+        variants = Variants.of(after.record.variants, values)
     except (msgspec.ValidationError, InvalidName, KeyError) as error:
         reason = "holds no record and variants of a flow"
         raise FlowDamaged(request.flow, key=show_key(key), reason=reason) from error
@@ -432,18 +279,6 @@ class _After(msgspec.Struct, frozen=True):
 
     def values(self) -> dict[str, VariantRecord]:
         return self.variants if self.record.paused is None else self.record.paused
-
-
-def _split(names: FlowVariants, values: Mapping[VariantName, VariantRecord]) -> Variants:
-    """Values by who they belong to. ``KeyError`` where one is missing."""
-    return Variants(
-        own={name: values[name] for name in names.own_names()},
-        shared={name: values[name] for name in names.shared_names()},
-    )
-
-
-def _all(variants: Variants) -> dict[VariantName, VariantRecord]:
-    return {**variants.own, **variants.shared}
 
 
 _NOT_RECORDED = Finding("$", "etcd is out of space: there is no history entry of this", "warning")

@@ -18,10 +18,12 @@ from flowsvc.plan.core import (
     fitted,
     mild,
 )
-from flowsvc.plan.flows import Made, Standing, after_of, made_again, stands
+from flowsvc.plan.flows import check_it_can_stop
+from flowsvc.plan.made import Made, Standing, made_again, stands
 from flowsvc.plan.variants import Move, differs, transition
 from flowsvc.view import View
 from kvconfig.codec import encode
+from kvconfig.keyspace import VariantName
 from kvconfig.records import decode_json_object
 from kvconfig.txn import Guarded, Put, absent, at_revision
 
@@ -80,7 +82,8 @@ def plan_roll_out(request: RollOut, operation: Operation, view: View) -> Plan | 
 def _members(request: RollOut, operation: Operation, view: View) -> list[tuple[Standing, Made]]:
     """The flows of the blueprint; and while there are any, those that share what changes."""
     members: dict[str, tuple[Standing, Made]] = {}
-    users = view.users(request.blueprint_name)
+    spread: set[VariantName] = set()
+    users = dict.fromkeys(view.users(request.blueprint_name))
     ahead = deque(users)
     while ahead:
         name = ahead.popleft()
@@ -97,7 +100,8 @@ def _members(request: RollOut, operation: Operation, view: View) -> list[tuple[S
         )
         members[name] = (flow, made)
         for variant, value in made.active.shared.items():
-            if differs(variant, value, view) == "changed":
+            if variant not in spread and differs(variant, value, view) == "changed":
+                spread.add(variant)
                 ahead.extend(view.sharers(variant))
     return list(members.values())
 
@@ -109,11 +113,12 @@ def _record(flow: Standing, made: Made, operation: Operation, view: View) -> Gua
         differs(name, value, view) for name, value in values.items()
     ):
         return Guarded((flow.guard,))
+    check_it_can_stop(flow.flow, made.record, operation, view)
     history_key = view.keyspace.history("flow", flow.flow, operation.op)
     return Guarded(
         (flow.guard, absent(history_key)),
         (
             Put(flow.kv.key, encode(made.record)),
-            Put(history_key, operation.entry("roll-out", after_of(made))),
+            Put(history_key, operation.entry("roll-out", made.after())),
         ),
     )

@@ -15,7 +15,7 @@ Every variant that is left as it is is compared by value; what is not put, nobod
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, Self
 
 import msgspec
 
@@ -38,7 +38,7 @@ from kvconfig.txn import (
     not_created_after,
 )
 
-__all__ = ["Move", "Variants", "differs", "last_stop", "names_of", "standing", "transition"]
+__all__ = ["Move", "Variants", "differs", "last_stop", "standing", "transition"]
 
 
 class Variants(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +46,25 @@ class Variants(msgspec.Struct, frozen=True, kw_only=True):
 
     own: Mapping[VariantName, VariantRecord] = {}
     shared: Mapping[VariantName, VariantRecord] = {}
+
+    @classmethod
+    def of(cls, names: FlowVariants, values: Mapping[VariantName, VariantRecord]) -> Self:
+        """Values by who they belong to. ``KeyError`` where one is missing."""
+        return cls(
+            own={name: values[name] for name in names.own_names()},
+            shared={name: values[name] for name in names.shared_names()},
+        )
+
+    @property
+    def names(self) -> FlowVariants:
+        """As a record lists them."""
+        return FlowVariants(
+            own=tuple(sorted(map(str, self.own))), shared=tuple(sorted(map(str, self.shared)))
+        )
+
+    def by_name(self) -> dict[str, VariantRecord]:
+        """All of them, by ``<processor>/<variant>``."""
+        return {str(name): value for name, value in (*self.own.items(), *self.shared.items())}
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,13 +77,6 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     before: FlowVariants = FlowVariants()
     after: Variants = Variants()
     exact: bool = False
-
-
-def names_of(variants: Variants) -> FlowVariants:
-    """The same as a record lists them."""
-    return FlowVariants(
-        own=tuple(sorted(map(str, variants.own))), shared=tuple(sorted(map(str, variants.shared)))
-    )
 
 
 def standing(

@@ -7,7 +7,7 @@ for themselves, or give them another value, so that whoever forgets a compare do
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from random import Random
 from typing import Any
 
@@ -32,7 +32,7 @@ from kvconfig.keyspace import Keyspace
 from kvconfig.memory.faults import FaultyStore, Restored
 from kvconfig.model import KeyValue, Revision, WatchBatch
 from kvconfig.records import decode_history
-from kvconfig.txn import Commit, Compare, Txn
+from kvconfig.txn import Commit, Compare, Txn, may_write
 
 __all__ = [
     "BLUEPRINTS",
@@ -45,6 +45,7 @@ __all__ = [
     "as_json",
     "check_invariants",
     "drawn",
+    "forgets",
 ]
 
 FLOWS = ("f1", "f2", "f3")
@@ -83,12 +84,34 @@ def as_json(value: object) -> bytes:
     return json.dumps(value).encode()
 
 
+def forgets(
+    keyspace: Keyspace, type_: str, target: str, op: str, *, range_: bool = False
+) -> Callable[[Compare], bool]:
+    """A mutant: it forgets such compares of keys of one type."""
+    keys = keyspace.type_range(type_)
+
+    def forgotten(compare: Compare) -> bool:
+        same = (compare.target, compare.op, bool(compare.end)) == (target, op, range_)
+        return same and compare.key in keys
+
+    return forgotten
+
+
 class Forgetful(FaultyStore):
-    """A store to which compares do not get through: those of a mutant that left them out."""
+    """A store to which compares do not get through: those of a mutant that left them out.
+
+    ``first`` is done once, before the next transaction: after it was planned, that is.
+    """
 
     forgets: Callable[[Compare], bool] | None = None
+    first: Callable[[], Awaitable[object]] | None = None
 
     async def commit(self, txn: Txn) -> Commit:
+        first, self.first = self.first, None
+        if first is not None and may_write(txn):
+            await first()
+        elif first is not None:
+            self.first = first
         return await super().commit(txn if self.forgets is None else self._forget(txn))
 
     def _forget(self, txn: Txn) -> Txn:
@@ -103,6 +126,8 @@ class Asked(msgspec.Struct, kw_only=True):
     """A request and what became of it, as far as the one who asked knows."""
 
     request: Change
+    restart: bool = False
+    """Whether a ``PauseFlow`` stands for a restart, and ends with the resume."""
     outcome: str = "unknown"
     """"done" at ``revision``, "refused", or "unknown"."""
     revision: Revision = Revision(0)
@@ -116,13 +141,16 @@ def check_invariants(keyspace: Keyspace, items: Iterable[KeyValue], asked: Itera
     entries = {kv.key: kv for kv in found if kv.key in keyspace.type_range("history")}
     for one in asked:
         target = target_of(one.request)
-        entry = entries.get(keyspace.history(target.kind, target.name, one.request.op))
+        verb, op = target.verb, one.request.op
+        if one.restart:  # one that is refused may have paused the flow all the same
+            verb, op = "resume", f"{op}.resume"
+        entry = entries.get(keyspace.history(target.kind, target.name, op))
         action = "" if entry is None else decode_history(entry.value).action
         if one.outcome == "done" and entry is not None:
-            assert (action, entry.create_revision) == (target.verb, one.revision), one
+            assert (action, entry.create_revision) == (verb, one.revision), one
         elif one.outcome == "done":
             # It found everything as it was asked to be, and so wrote nothing.
-            assert target.verb not in ("start", "stop", "pause", "resume", "delete"), one
+            assert verb not in ("start", "stop", "pause", "resume", "delete"), one
         elif one.outcome == "refused":
             assert action in ("", ABANDONED), one
         assert action in ("", ABANDONED, *VERBS.values())

@@ -243,6 +243,39 @@ async def test_a_flow_stops_while_etcd_is_out_of_space() -> None:
         assert actions == ["pause", "start"]
 
 
+async def test_a_preview_reads_in_bulk() -> None:
+    """However many variants: the plan's reads, and then what would be written, 128 at a time."""
+    blueprint: dict[str, object] = {"flow": {f"p{i}:{{id}}": {} for i in range(100)}}
+    store = MemoryStore()
+    async with a_service(store, KS, blueprint) as service:
+        await service.start_flow(start("f1"))
+        store.calls.clear()
+        preview = await service.preview(StopFlow(flow="f1"))
+        assert len(preview.changes) == 100
+        assert store.calls == {"commit": 2}
+
+
+async def test_a_preview_over_a_compaction_begins_anew() -> None:
+    """What the plan was made from is compacted before all that would be written is read."""
+    store = MemoryStore()
+    async with a_service(store, KS) as service:
+        await service.start_flow(start("f1"))
+        calls = 0
+
+        async def gate(call: str, moment: str) -> None:
+            nonlocal calls
+            calls += (call, moment) == ("commit", "after")
+            if calls == 1 and moment == "after":
+                store.gate = None
+                await store.commit(Txn(then=(Put(b"/elsewhere", b"1"),)))
+                store.compact(store.revision)
+
+        store.gate = gate
+        preview = await service.preview(StopFlow(flow="f1"))
+        assert preview.check_revision == store.revision
+        assert len(preview.changes) == 3
+
+
 async def test_a_large_read_over_a_compaction_begins_anew() -> None:
     """More than one transaction reads at once, at one revision; which is compacted in between."""
     blueprint: dict[str, object] = {"flow": {f"p{i}:{{id}}": {} for i in range(200)}}
