@@ -159,6 +159,19 @@ async def test_a_blueprint_edited_while_a_flow_runs_leaks_nothing(
         assert await state(store, ks) == {}
 
 
+async def test_a_stop_takes_nothing_that_is_not_the_flows(store: Store, ks: Keyspace) -> None:
+    """Weakness 12: the last flow of a workspace goes, and what others have stays as it is."""
+    topic = ks.item("topic", "request:query:small")
+    await store.commit(Txn(then=(Put(topic, b'{"owner":"another service"}'),)))
+    async with a_service(store, ks) as service:
+        await service.start_flow(start("f1"))
+        before = await state(store, ks)
+        request = StartFlow(flow="f2", blueprint_name="small", workspace="theirs")
+        await service.start_flow(request)
+        await service.stop_flow(StopFlow(flow="f2"))
+        assert await state(store, ks) == before
+
+
 async def test_a_flow_stops_without_its_blueprint(store: Store, ks: Keyspace) -> None:
     """Weakness 5: the blueprint is gone, and the flow stops all the same."""
     async with a_service(store, ks) as service:
@@ -262,7 +275,7 @@ async def test_an_equal_definition_is_not_written_again(store: Store, ks: Keyspa
 
 
 async def test_a_start_uses_the_parameter_types_of_now(store: Store, ks: Keyspace) -> None:
-    """Another service changes a type's default; the next start of this one has the new one."""
+    """Weakness 8: another service changes a default; the next start of this one has the new one."""
     async with a_service(store, ks) as one, FlowService(store, ks) as other:
         await other.put_parameter_type("size", as_json({"type": "integer", "default": 7}))
         await one.start_flow(start("f1"))

@@ -13,7 +13,7 @@ from tests.history.simulation import SEEDS, simulate
 
 
 def test_no_fault_breaks_a_promise() -> None:
-    """Exactly once, all or nothing, real-time order, and caches that are what is stored."""
+    """Weakness 17: exactly once, all or nothing, in real-time order; caches are what is stored."""
     seen: Counter[str] = Counter()
     started = time.monotonic()
     for seed in SEEDS:
