@@ -102,6 +102,10 @@ HISTORY = [
 ]
 
 
+RUNS = FlowStatus(flow="f1", state="running", mod_revision=Revision(5))
+"""A flow of which nothing more is known."""
+
+
 class FakeFlows(Flows):
     """Remembers what it was asked; answers what it was told to, or raises it.
 
