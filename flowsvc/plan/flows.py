@@ -281,7 +281,11 @@ class _After(msgspec.Struct, frozen=True):
         return self.variants if self.record.paused is None else self.record.paused
 
 
-_NOT_RECORDED = Finding("$", "etcd is out of space: there is no history entry of this", "warning")
+_NOT_RECORDED = Finding(
+    "$",
+    "etcd is out of space: there is no history entry of this, until flowctl fsck --repair adds one",
+    "warning",
+)
 
 
 def _stop_head(

@@ -17,6 +17,7 @@ from flowsvc.errors import (
     TooMuchContention,
     VariantTaken,
 )
+from flowsvc.fsck import repair
 from flowsvc.model import PauseFlow, StopFlow
 from flowsvc.service import FlowService
 from flowsvc.view import Holders
@@ -241,6 +242,9 @@ async def test_a_flow_stops_while_etcd_is_out_of_space() -> None:
         store.out_of_space = False
         actions = [entry.action for entry in await service.history("flow", "f1")]
         assert actions == ["pause", "start"]
+        assert not (await repair(store, KS)).left
+        (newest, *_) = await service.history("flow", "f1")
+        assert newest.after is None
 
 
 async def test_a_preview_reads_in_bulk() -> None:
