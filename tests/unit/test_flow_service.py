@@ -26,6 +26,7 @@ from kvconfig.keyspace import Keyspace, VariantName
 from kvconfig.memory import MemoryStore
 from kvconfig.txn import Put, Txn
 from tests.flows import BLUEPRINT, a_service, as_json, start, state
+from tests.history.virtual_time import run
 
 KS = Keyspace("@faults")
 
@@ -327,10 +328,22 @@ async def test_endless_contention_ends_in_an_error() -> None:
             await service.get_flow("f1")
 
 
-async def test_a_service_starts_though_the_member_it_asks_first_is_gone() -> None:
-    """And though the answer to its first request is lost: both are asked again."""
-    store = MemoryStore()
-    store.fail_next(Unavailable("gone"), "commit")
+async def _starts_in_an_election() -> None:
+    """Nobody answers for two seconds, and the answer to the first request after that is lost."""
+    loop = asyncio.get_running_loop()
+    store = MemoryStore(clock=loop.time)
     store.lose_next_reply("applied")
+
+    async def gate(call: str, moment: str) -> None:
+        if loop.time() < 2.0:
+            raise Unavailable("no leader")
+
+    store.gate = gate
     async with FlowService(store, KS) as service:
         assert await service.list_flows() == []
+    assert loop.time() >= 2.0
+
+
+def test_a_service_that_starts_in_an_election_waits_for_its_end() -> None:
+    """Its first write is sent again: to another member, and until there is a leader."""
+    run(_starts_in_an_election())
