@@ -21,7 +21,8 @@ __all__ = ["check_layout", "claim_layout"]
 async def claim_layout(store: Store, keyspace: Keyspace) -> None:
     """Check the layout version; write ours where there is none. Raises :class:`LayoutTooNew`.
 
-    Sent again, for 5 s, where no answer comes: twice does no harm, and a member may just be gone.
+    Sent again where no answer comes, for 5 s and 4 times at least: twice does no harm, and a member
+    may just be gone.
     """
     key = keyspace.layout()
     ours = encode(LayoutRecord(version=LAYOUT_VERSION))
@@ -42,7 +43,8 @@ async def check_layout(store: Store, keyspace: Keyspace) -> None:
 
 _SEND_AGAIN = tenacity.AsyncRetrying(
     retry=tenacity.retry_if_exception_type((OutcomeUnknown, Unavailable)),
-    stop=tenacity.stop_after_delay(5.0),  # an election takes one to two seconds
+    # An election takes one to two seconds, and one request that runs into it may take seven.
+    stop=tenacity.stop_all(tenacity.stop_after_attempt(4), tenacity.stop_after_delay(5.0)),
     wait=tenacity.wait_random_exponential(multiplier=0.1, max=1.0),
     reraise=True,
 )

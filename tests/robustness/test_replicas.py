@@ -13,7 +13,7 @@ from random import Random
 import msgspec
 import pytest
 
-from flowsvc.cli.children import child
+from flowsvc.cli.children import ChildFailed, child
 from flowsvc.client import Client
 from flowsvc.errors import FlowServiceError
 from flowsvc.fsck import check
@@ -37,6 +37,8 @@ from tests.property.flow_world import (
 ROOT = "@storm"
 REPLICAS, CLIENTS = 3, 8
 KILL_EVERY_S = 3.0
+NO_ANSWER = ("is not available", "may or may not have been committed")
+"""Why a service may give up when it starts: etcd has had no leader for longer than it waits."""
 
 
 class Storm:
@@ -53,21 +55,30 @@ class Storm:
         self.stack = AsyncExitStack()
 
     async def replica(self, number: int) -> None:
-        """``flowctl serve``, again and again."""
+        """``flowctl serve``, again and again, as a supervisor does it."""
         while not self.calm.is_set():
-            args = ["--listen", "127.0.0.1:0", "--root", ROOT]
-            for endpoint in self.cluster.endpoints:
-                args += ["--endpoints", endpoint]
-            async with child(f"replica {number}", "flowsvc.cli", "serve", *args) as process:
-                address = str((await process.line(event="listening"))["address"])
-                # Calls may still wait for an answer when the replica is gone: all close at the end.
-                client = await self.stack.enter_async_context(Client(address, timeout_s=8.0))
-                self.pids[number], self.clients[number] = process.pid, client
-                self.there.set()
-                await process.ended()
-                del self.pids[number], self.clients[number]
-                if not self.clients:
-                    self.there.clear()
+            try:
+                await self.serve(number)
+            except ChildFailed as error:
+                if not any(reason in str(error) for reason in NO_ANSWER):
+                    raise
+                self.counts["did not start: no answer from etcd"] += 1
+
+    async def serve(self, number: int) -> None:
+        """Until it is killed."""
+        args = ["--listen", "127.0.0.1:0", "--root", ROOT]
+        for endpoint in self.cluster.endpoints:
+            args += ["--endpoints", endpoint]
+        async with child(f"replica {number}", "flowsvc.cli", "serve", *args) as process:
+            address = str((await process.line(event="listening"))["address"])
+            # Calls may still wait for an answer when the replica is gone: all close at the end.
+            client = await self.stack.enter_async_context(Client(address, timeout_s=8.0))
+            self.pids[number], self.clients[number] = process.pid, client
+            self.there.set()
+            await process.ended()
+            del self.pids[number], self.clients[number]
+            if not self.clients:
+                self.there.clear()
 
     async def killer(self) -> None:
         """SIGKILL of a replica every few seconds."""
