@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import os
 import secrets
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,6 +34,12 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # Pending tasks get this long to end once a test is over: closed transports end in the loop's next
 # rounds. It is spent only where something is pending.
 _LEAK_GRACE_S = 0.2
+
+
+def pytest_configure() -> None:
+    """A shell that runs us in the background ignores Ctrl-C for us, and for all that we start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> list[str]:
