@@ -3,22 +3,36 @@
 Modules log as usual, a constant message and ``extra={…}``; this decides what a line looks like. A
 JSON line has ``time`` (seconds since the epoch, when it was logged), ``level``, ``event`` (the
 message) and ``logger``, then the extra fields, and ``exception`` (a traceback) where there is one.
+What a task says with :func:`about` is in each of its lines.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
+from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any, Literal, TextIO
 
 import msgspec
 
-__all__ = ["Format", "configure"]
+__all__ = ["Format", "about", "configure"]
 
 Format = Literal["json", "text"]
 
 _encoder = msgspec.json.Encoder(enc_hook=str)
+_context: ContextVar[Mapping[str, object]] = ContextVar(
+    "kvconfig.jsonlog", default=MappingProxyType({})
+)
+
+
+def about(**fields: object) -> None:
+    """Fields for all that this task, and those it starts from now on, will log.
+
+    A line's own fields count more.
+    """
+    _context.set({**_context.get(), **fields})
 
 
 def configure(
@@ -46,6 +60,7 @@ def configure(
             structlog.stdlib.add_log_level,
             structlog.stdlib.add_logger_name,
             structlog.stdlib.ExtraAdder(),
+            _add_context,
         ],
         processors=[
             *([_add_time] if fmt == "json" else []),
@@ -68,6 +83,14 @@ def _add_time(
 ) -> MutableMapping[str, Any]:
     """When it was logged, not when it was written."""
     event["time"] = event["_record"].created
+    return event
+
+
+def _add_context(
+    _logger: object, _name: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    for name, value in _context.get().items():
+        event.setdefault(name, value)
     return event
 
 

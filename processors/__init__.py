@@ -4,6 +4,7 @@ The rest (watching etcd, starting, stopping, retrying, reporting) is done for yo
 :mod:`processors.processor` for an example and ``processors run --help`` for how to run one.
 """
 
+from processors.configuration import ConfigChange, ConfigView
 from processors.errors import (
     CannotHost,
     Finding,
@@ -12,6 +13,7 @@ from processors.errors import (
     ProcessorError,
     StartTimeout,
     StopTimeout,
+    UpdateTimeout,
 )
 from processors.instance import Instance
 from processors.lifecycle import Tasks
@@ -22,6 +24,8 @@ from processors.variant import Value, Variant
 
 __all__ = [
     "CannotHost",
+    "ConfigChange",
+    "ConfigView",
     "Finding",
     "FlowProcessor",
     "Instance",
@@ -33,6 +37,7 @@ __all__ = [
     "StartTimeout",
     "StopTimeout",
     "Tasks",
+    "UpdateTimeout",
     "Value",
     "Variant",
     "run",

@@ -6,6 +6,7 @@
     ├── Permanent               trying again gives the same answer: only a new put changes it
     │   └── InvalidVariant          what is wrong in the variant, each with its JSON path
     ├── StartTimeout            a variant did not start in time
+    ├── UpdateTimeout           a variant did not take a change in time: it is replaced
     ├── StopTimeout             a variant did not stop in time, and may still be doing something
     └── CannotHost              a class or an id with which no processor can be run
 
@@ -24,6 +25,7 @@ __all__ = [
     "ProcessorError",
     "StartTimeout",
     "StopTimeout",
+    "UpdateTimeout",
 ]
 
 
@@ -59,6 +61,14 @@ class StartTimeout(ProcessorError):
     def __init__(self, timeout_s: float) -> None:
         self.timeout_s = timeout_s
         super().__init__(f"did not start within {timeout_s:g} s")
+
+
+class UpdateTimeout(ProcessorError):
+    """``update()`` took longer than the processor's ``start_timeout_s``."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        super().__init__(f"did not take the change within {timeout_s:g} s")
 
 
 class StopTimeout(ProcessorError):

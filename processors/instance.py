@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
 
 from kvconfig.backoff import Backoff
 from kvconfig.errors import InvalidName
@@ -18,6 +20,7 @@ from kvconfig.model import Revision
 from kvconfig.owner import until_one_ends
 from kvconfig.records import InstanceStatus, VariantRecord
 from kvconfig.store import Store
+from processors.configuration import ConfigView, Views
 from processors.errors import CannotHost
 from processors.processor import FlowProcessor
 from processors.reconciler import Reconciler, decode_item, patient
@@ -68,11 +71,13 @@ async def hosted(
     keyspace: Keyspace,
     *,
     instance: str,
+    views: Views = MappingProxyType({}),
     backoff: Callable[[], Backoff] = patient,
 ) -> AsyncIterator[Instance]:
     """Run ``processor`` as ``instance`` until the block is left: then every variant is stopped.
 
-    Raises :class:`CannotHost` for an id or a name that is not one.
+    ``views`` are what :func:`processors.configuration.watched` made of its ``spec.config``. Raises
+    :class:`CannotHost` for an id or a name that is not one.
     """
     try:
         check_name(processor.id, "processor")
@@ -96,14 +101,27 @@ async def hosted(
             return None
         return fold(reconciler.rows(), informer.revision, about)
 
+    read = [views[pair] for pair in processor.spec.config.items()]
+    processor.attach(views)
     publisher = Publisher(store, sessions, key, status)
     reconciler = Reconciler(
-        processor, informer, keyspace, on_change=publisher.notify, backoff=backoff
+        processor,
+        informer,
+        keyspace,
+        ready=lambda: _filled(read),
+        on_change=publisher.notify,
+        backoff=backoff,
     )
     async with informer, publisher, reconciler:
         logger.info("instance started", extra={"processor": processor.id, "instance": instance})
         yield Instance(processor, instance, informer, reconciler, publisher)
     logger.info("instance ended", extra={"processor": processor.id, "instance": instance})
+
+
+async def _filled(views: Iterable[ConfigView[Any]]) -> None:
+    """Return when each of them has something to show. Raises where one cannot be read."""
+    for view in views:
+        await view.informer.synced()
 
 
 def _version() -> str:

@@ -1,18 +1,20 @@
 """One running variant: a task that enters the processor's context manager, waits, and leaves it.
 
-Entering and leaving happen in the same task, so a processor may use task groups and timeouts
-inside. Whatever goes wrong stays in that task and is told to its owner.
+Entering, updating and leaving happen in the same task, so a processor may use task groups and
+timeouts inside. Whatever goes wrong stays in that task and is told to its owner. What is logged in
+it, and in the tasks it spawns, says which variant it is about (:mod:`kvconfig.jsonlog`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias
 
-from processors.errors import StartTimeout, StopTimeout
+from kvconfig import jsonlog
+from processors.errors import StartTimeout, StopTimeout, UpdateTimeout
 from processors.variant import Variant
 
 __all__ = ["Open", "RunningVariant", "Tasks"]
@@ -24,17 +26,19 @@ logger = logging.getLogger(__name__)
 
 
 class Tasks:
-    """The background tasks of one variant: cancelled when it stops, before its context is left.
+    """The background tasks of one variant: ended when it stops, before its context is left.
 
     A task that raises ends the variant: it counts as failed, is stopped, and retried with backoff.
     A task that returns is simply done.
     """
 
     def __init__(self, label: str, on_crash: Callable[[], None]) -> None:
+        self.stopping = asyncio.Event()
+        """Set when the variant is to stop: tasks that drain finish what they have begun."""
         self._label = label
         self._on_crash = on_crash
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._closed = False
+        self._draining: set[asyncio.Task[Any]] = set()
         self.error: BaseException | None = None
         """What the first task to fail raised."""
 
@@ -42,22 +46,39 @@ class Tasks:
         """How many are still running."""
         return len(self._tasks)
 
-    def spawn(self, work: Coroutine[Any, Any, Any], *, name: str = "") -> asyncio.Task[Any]:
-        """Run ``work`` in the background for as long as the variant runs."""
-        if self._closed:
+    def spawn(
+        self, work: Coroutine[Any, Any, Any], *, name: str = "", drain: bool = False
+    ) -> asyncio.Task[Any]:
+        """Run ``work`` in the background for as long as the variant runs; then it is cancelled.
+
+        One that is to ``drain`` may first come to its end by itself, within the processor's
+        ``drain_timeout_s``; it learns from ``stopping`` that it shall.
+        """
+        if self.stopping.is_set():
             work.close()
             raise RuntimeError(f"{self._label} is stopping: no task can be started any more")
         task = asyncio.create_task(
             work, name=name or f"{self._label} {getattr(work, '__qualname__', '')}"
         )
         self._tasks.add(task)
+        if drain:
+            self._draining.add(task)
         task.add_done_callback(self._done)
         return task
 
-    async def close(self) -> None:
-        """Cancel all, and return when all have ended: never before, even when cancelled itself."""
-        self._closed = True
+    async def close(self, drain_s: float = 0.0) -> None:
+        """End all, and return when all have ended: never before, even when cancelled itself."""
+        self.stopping.set()
         cancelled: asyncio.CancelledError | None = None
+        if self._draining and drain_s:
+            for task in self._tasks - self._draining:
+                task.cancel()
+            try:
+                await asyncio.wait(self._draining, timeout=drain_s)
+            except asyncio.CancelledError as error:
+                cancelled = error
+            for task in self._draining:
+                logger.warning("task did not drain", extra={"variant_task": task.get_name()})
         while self._tasks:
             for task in self._tasks:
                 task.cancel()
@@ -70,9 +91,10 @@ class Tasks:
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
+        self._draining.discard(task)
         if task.cancelled() or (error := task.exception()) is None:
             return
-        if self.error is None and not self._closed:
+        if self.error is None and not self.stopping.is_set():
             self.error = error
             self._on_crash()
         else:
@@ -83,6 +105,7 @@ class Tasks:
 
 
 Open: TypeAlias = Callable[[Variant, Tasks], AbstractAsyncContextManager[object]]
+Take: TypeAlias = Callable[[Variant, Variant, Any], Awaitable[bool]]
 
 
 class RunningVariant:
@@ -91,15 +114,25 @@ class RunningVariant:
     ``on_change`` is called when one of its tasks crashed, and when nothing of it is left.
     """
 
-    def __init__(self, variant: Variant, open_: Open, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        variant: Variant,
+        open_: Open,
+        on_change: Callable[[], None],
+        *,
+        drain_timeout_s: float = 0.0,
+    ) -> None:
         self.variant = variant
         self.entered = False
         self.stopping = False
         self._open = open_
         self._on_change = on_change
+        self._drain_timeout_s = drain_timeout_s
         self._tasks = Tasks(f"{variant.processor}/{variant.name}", self._crashed)
         self._entering = asyncio.Event()
         self._leave = asyncio.Event()
+        self._change: _Change | None = None
+        self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -144,10 +177,28 @@ class RunningVariant:
         if not self.entered:
             raise self.error or RuntimeError("cancelled while it was being entered")
 
+    async def update(self, variant: Variant, take: Take, timeout_s: float) -> bool:
+        """Whether it took ``variant`` in place of its value. Raises what ``take`` raised.
+
+        Unless it was taken, what runs now is uncertain, and is best stopped. Raises
+        :class:`UpdateTimeout` where that takes too long.
+        """
+        assert self._task is not None
+        change = self._change = _Change(variant, take, timeout_s)
+        self._wake.set()
+        ways: list[asyncio.Future[Any]] = [change.taken, self._task]
+        await asyncio.wait(ways, timeout=timeout_s + GRACE_S, return_when=asyncio.FIRST_COMPLETED)
+        if change.taken.done():
+            return change.taken.result()
+        change.taken.cancel()  # an answer that comes later counts for nothing
+        if self.ended:
+            return False
+        raise UpdateTimeout(timeout_s)
+
     async def stop(self, timeout_s: float) -> None:
         """Return when it has ended. :class:`StopTimeout` where it does not, even cancelled."""
         self.stopping = True
-        self._leave.set()
+        self._end()
         if self._task is None:
             return
         await asyncio.wait([self._task], timeout=timeout_s)
@@ -162,20 +213,50 @@ class RunningVariant:
             self._task.cancel()
 
     async def _main(self) -> None:
+        self._sign()
         try:
-            async with self._open(self.variant, self._tasks):
+            async with self._open(self.variant, self._tasks) as running:
                 self.entered = True
                 self._entering.set()
-                await self._leave.wait()
-                await self._tasks.close()
+                while not self._leave.is_set():
+                    await self._wake.wait()
+                    self._wake.clear()
+                    await self._take_change(running)
+                await self._tasks.close(self._drain_timeout_s)
                 if self._tasks.error is not None:
                     raise self._tasks.error
         finally:
             await self._tasks.close()  # those of a context that could not be entered
 
+    async def _take_change(self, running: object) -> None:
+        change, self._change = self._change, None
+        if change is None or self._leave.is_set():
+            return
+        try:
+            async with asyncio.timeout(change.timeout_s):
+                taken = await change.take(self.variant, change.variant, running)
+        except TimeoutError:
+            change.fail(UpdateTimeout(change.timeout_s))
+        except Exception as error:  # noqa: BLE001 - told to the owner, who replaces it then
+            change.fail(error)
+        else:
+            if taken and not change.taken.done():
+                self.variant = change.variant
+                self._sign()
+            change.answer(taken)
+
+    def _sign(self) -> None:
+        """What this task logs from now on is about its variant, as it stands."""
+        about = self.variant
+        jsonlog.about(processor=about.processor, variant=about.name, revision=about.mod_revision)
+
+    def _end(self) -> None:
+        self._leave.set()
+        self._wake.set()
+
     def _crashed(self) -> None:
         """A task failed: leave the context; while it is still being entered, break that off."""
-        self._leave.set()
+        self._end()
         if not self.entered and self._task is not None:
             self._task.cancel()
         self._on_change()
@@ -190,3 +271,24 @@ class RunningVariant:
         if self._task is not None and not self._task.done():
             self._task.cancel()
             await asyncio.wait([self._task], timeout=GRACE_S)
+
+
+class _Change:
+    """A value that a running variant may take in place, and whether it did."""
+
+    def __init__(self, variant: Variant, take: Take, timeout_s: float) -> None:
+        self.variant = variant
+        self.take = take
+        self.timeout_s = timeout_s
+        self.taken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    def answer(self, taken: bool) -> None:
+        """Say so, unless nobody waits any more."""
+        if not self.taken.done():
+            self.taken.set_result(taken)
+
+    def fail(self, error: Exception) -> None:
+        """Say why not, unless nobody waits any more."""
+        if not self.taken.done():
+            self.taken.set_exception(error)
+            self.taken.exception()  # looked at, also where nobody waits any more

@@ -8,8 +8,9 @@ Promises:
   (it is started again, where trying a new one has ended it); the failure is reported, and tried
   again after growing, jittered delays. A permanent one waits for the next put.
 * Equal values restart nothing.
-* A start or stop that hangs is cut off at a deadline. What ignores even that is reported, and
-  nothing of that variant is started before it has ended.
+* A change is offered to the running variant first, which may take it in place.
+* A start or stop that takes long lets others past; one that hangs is cut off at a deadline. What
+  ignores even that is reported, and nothing of that variant is started before it has ended.
 
 Not promised: that each value put is started; of several in a row the last one counts.
 """
@@ -20,7 +21,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 
@@ -36,6 +37,7 @@ from processors.errors import ProcessorError, StopTimeout
 from processors.lifecycle import RunningVariant
 from processors.processor import FlowProcessor
 from processors.slot import Attempts, Slot, describe
+from processors.stats import Stats
 from processors.status import Row
 from processors.variant import Variant
 from processors.workqueue import CallLater, WorkQueue
@@ -58,11 +60,15 @@ def patient() -> Backoff:
     return Backoff(first_s=0.5, most_s=60.0)
 
 
+async def at_once() -> None:
+    """Nothing has to be there first."""
+
+
 class Reconciler(Owner):
     """Makes the variants of one processor run as ``informer`` has them.
 
-    Enter it to start the work; leaving it stops every variant, in parallel. ``on_change`` is called
-    whenever :meth:`rows` may have changed.
+    Enter it to start the work, once ``ready`` returns; leaving it stops every variant, in parallel.
+    ``on_change`` is called whenever :meth:`rows` may have changed.
     """
 
     def __init__(
@@ -71,15 +77,18 @@ class Reconciler(Owner):
         informer: Informer[VariantRecord],
         keyspace: Keyspace,
         *,
+        ready: Callable[[], Awaitable[None]] = at_once,
         on_change: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         backoff: Callable[[], Backoff] = patient,
         call_later: CallLater | None = None,
     ) -> None:
+        self.stats = Stats()
         self._processor = processor
         self._informer = informer
         self._keyspace = keyspace
+        self._ready = ready
         self._on_change = on_change
         self._clock = clock
         self._now = now
@@ -122,6 +131,10 @@ class Reconciler(Owner):
     async def quiet(self) -> None:
         """Return when nothing is left to do but retries that are not due yet."""
         await self._queue.quiet()
+        while steps := self._steps():
+            await asyncio.wait(steps)
+            await asyncio.sleep(0)  # their end puts their keys into the queue
+            await self._queue.quiet()
 
     def heard(self, batch: Batch[VariantRecord]) -> None:
         """Take note of what changed. The informer calls it."""
@@ -131,6 +144,8 @@ class Reconciler(Owner):
                 label = show_key(change.key[self._prefix :])[:128]
                 slot = self._slots[change.key] = Slot(change.key, label)
             revision = change.new.mod_revision if change.new else batch.revision
+            if not slot.since:
+                slot.heard_s = self._clock()
             slot.behind(revision)
             slot.failure = None  # it was of another value: this one is pending until it was tried
             for tried in slot.tries:
@@ -151,6 +166,7 @@ class Reconciler(Owner):
     # -- life --------------------------------------------------------------------------------
 
     async def _run(self) -> None:
+        await self._ready()
         self._informer.subscribe(self.heard)
         await self._queue.run(self._reconcile)
 
@@ -167,6 +183,10 @@ class Reconciler(Owner):
 
     async def _drain(self) -> None:
         """Stop every variant, at the same time."""
+        if steps := self._steps():
+            for task in steps:
+                task.cancel()
+            await asyncio.wait(steps)
         live = [slot for slot in self._slots.values() if slot.runner is not None]
         for slot in live:
             assert slot.runner is not None
@@ -182,11 +202,34 @@ class Reconciler(Owner):
     # -- one key -----------------------------------------------------------------------------
 
     async def _reconcile(self, key: bytes) -> None:
-        """Step by step until nothing is left to do for now; each step looks at the state anew."""
+        """Take one variant to where it shall be, or leave it to its own steps if they take long."""
         slot = self._slots.get(key)
-        while slot is not None:
+        if slot is None:
+            return
+        if slot.steps is not None:  # it was set aside
+            if not slot.steps.done():
+                return
+            slot.steps.result()
+        slot.steps = asyncio.create_task(self._step_on(slot), name=f"steps of {slot.label}")
+        done, _ = await asyncio.wait([slot.steps], timeout=self._processor.patience_s)
+        if done:
+            steps, slot.steps = slot.steps, None
+            steps.result()
+            return
+        self.stats.set_aside += 1
+        logger.warning("variant takes long", extra=self._about(slot, slot.since))
+        slot.steps.add_done_callback(lambda _: self._queue.add(key))
+        self._changed()
+
+    def _steps(self) -> list[asyncio.Task[None]]:
+        """Of all variants, what is on its way."""
+        return [slot.steps for slot in self._slots.values() if slot.steps is not None]
+
+    async def _step_on(self, slot: Slot) -> None:
+        """Step by step until nothing is left to do for now; each step looks at the state anew."""
+        while True:
             await self._bury(slot)
-            desired = self._desired(key)
+            desired = self._desired(slot.key)
             decision = decide(desired, slot.observed(self._clock()))
             if decision.action == "nothing":
                 self._conclude(slot, desired, decision)
@@ -199,7 +242,8 @@ class Reconciler(Owner):
                 await self._stop(slot, "deleted")
                 slot.good = None
             else:
-                await self._stop(slot, "changed")
+                assert decision.variant is not None
+                await self._replace(slot, decision.variant)
 
     def _desired(self, key: bytes) -> Desired:
         item = self._informer.items.get(key)
@@ -223,6 +267,7 @@ class Reconciler(Owner):
             tried = slot.attempts(runner.variant)
             if self._clock() - tried.started_at >= STABLE_S:
                 tried.reset()
+            self.stats.crashes += 1
             await self._stop(slot, "crashed")
             self._failed(slot, tried, runner.error or RuntimeError("it ended by itself"))
         elif runner is not None and runner.ended:
@@ -230,7 +275,12 @@ class Reconciler(Owner):
 
     async def _start(self, slot: Slot, variant: Variant) -> None:
         tried = slot.attempts(variant)
-        runner = RunningVariant(variant, self._processor.variant, lambda: self._queue.add(slot.key))
+        runner = RunningVariant(
+            variant,
+            self._processor.variant,
+            lambda: self._queue.add(slot.key),
+            drain_timeout_s=self._processor.drain_timeout_s,
+        )
         slot.runner = runner
         try:
             await runner.start(self._processor.start_timeout_s)
@@ -243,7 +293,29 @@ class Reconciler(Owner):
         else:
             tried.succeeded(self._clock())
             slot.good = variant
+            self.stats.starts += 1
+            self.stats.restarts += slot.starts > 0
+            slot.starts += 1
             logger.info("variant started", extra=self._about(slot, variant.mod_revision))
+
+    async def _replace(self, slot: Slot, variant: Variant) -> None:
+        """Have the running variant take the change in place; stop it where it does not."""
+        runner = slot.runner
+        assert runner is not None
+        about = self._about(slot, variant.mod_revision)
+        processor = self._processor
+        try:
+            taken = await runner.update(variant, processor.update, processor.start_timeout_s)
+        except Exception as error:
+            logger.warning("variant not updated", exc_info=error, extra=about)
+            taken = False
+        if taken:
+            slot.attempts(variant).succeeded(self._clock())
+            slot.good = variant
+            self.stats.updates += 1
+            logger.info("variant updated", extra=about)
+        elif not runner.crashed:
+            await self._stop(slot, "changed")
 
     async def _stop(self, slot: Slot, reason: str) -> None:
         runner = slot.runner
@@ -260,10 +332,12 @@ class Reconciler(Owner):
         slot.runner, slot.stuck = None, None
         if runner.error is not None and not crashed:
             logger.warning("variant failed while it stopped", extra=about, exc_info=runner.error)
+        self.stats.stops += 1
         logger.info("variant stopped", extra=about)
 
     def _failed(self, slot: Slot, tried: Attempts, error: Exception) -> None:
         tried.failed(error, self._clock(), self._backoff)
+        self.stats.failures += 1
         retry_s = tried.retry_at - self._clock()
         self._log_failure(slot, tried.variant.mod_revision, error, tried.count, retry_s)
 
@@ -274,6 +348,8 @@ class Reconciler(Owner):
         if error is not None:
             self._report(slot, desired, error)
         elif slot.runner is None or slot.running is not None:
+            if slot.since:
+                self.stats.latency.observe(self._clock() - slot.heard_s)
             slot.failure, slot.since = None, Revision(0)
             if isinstance(desired, Gone):
                 del self._slots[slot.key]

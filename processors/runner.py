@@ -14,6 +14,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from kvconfig.keyspace import Keyspace
 from kvconfig.owner import until_one_ends
 from kvconfig.store import Store
+from processors.configuration import watched
 from processors.instance import Instance, hosted
 from processors.processor import FlowProcessor
 from processors.sessions import Sessions
@@ -44,11 +45,15 @@ async def running(
     name = instance or default_instance()
     space = keyspace or Keyspace()
     leave = asyncio.Event()
-    async with Sessions(store, ttl_s=ttl_s) as sessions:
+    declared = [pair for processor in processors for pair in processor.spec.config.items()]
+    async with (
+        Sessions(store, ttl_s=ttl_s) as sessions,
+        watched(store, space, declared) as views,
+    ):
         ready: list[asyncio.Future[Instance]] = []
         tasks: list[asyncio.Task[None]] = []
         for processor in processors:
-            hosting = hosted(processor, store, sessions, space, instance=name)
+            hosting = hosted(processor, store, sessions, space, instance=name, views=views)
             ready.append(asyncio.get_running_loop().create_future())
             label = f"instance {processor.id}"
             tasks.append(asyncio.create_task(_host(hosting, ready[-1], leave), name=label))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable
 
@@ -68,12 +69,20 @@ class Attempts:
 class Slot:
     """One variant, as an instance sees it. Mutable; the reconciler alone touches it."""
 
-    __slots__ = ("failure", "good", "key", "label", "runner", "since", "stuck", "tries")
+    __slots__ = (
+        "failure", "good", "heard_s", "key", "label", "runner", "since", "starts", "steps",
+        "stuck", "tries",
+    )  # fmt: skip
 
     def __init__(self, key: bytes, label: str) -> None:
         self.key = key
         self.label = label
         self.runner: RunningVariant | None = None
+        self.steps: asyncio.Task[None] | None = None
+        """Whoever takes it to where it shall be; one at a time."""
+        self.starts = 0
+        self.heard_s = 0.0
+        """When the first change came that is not carried out yet, on the reconciler's clock."""
         self.good: Variant | None = None
         self.tries: list[Attempts] = []
         self.stuck: Exception | None = None

@@ -101,17 +101,20 @@ class Parameter(Generic[P]):
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
-    """The topics and parameters of a processor.
+    """The topics and parameters of a processor, and what it reads beside its variants.
 
     ``topics`` must be there, ``optional_topics`` may. ``undeclared`` says what becomes of others:
     blueprints of TrustGraph are generous, so by default they are handed through, parameters as
-    strings; ``"refuse"`` finds misspelt names.
+    strings; ``"refuse"`` finds misspelt names. ``config`` has each type of configuration that
+    ``FlowProcessor.config`` shall give, with the shape of its values: whatever msgspec decodes
+    (a ``Struct``, a dataclass, ``dict[str, int]``), or ``object`` for any JSON.
     """
 
     topics: tuple[str, ...] = ()
     optional_topics: tuple[str, ...] = ()
     parameters: Mapping[str, Parameter[Any]] = {}
     undeclared: Literal["allow", "refuse"] = "allow"
+    config: Mapping[str, Any] = {}
 
     def check(self, name: VariantName, record: VariantRecord, mod_revision: Revision) -> Variant:
         """The variant that a processor gets. Raises :class:`InvalidVariant` with every finding."""

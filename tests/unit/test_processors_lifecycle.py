@@ -188,3 +188,68 @@ async def test_a_start_that_hangs_is_cut_off() -> None:
         await variant.start(0.01)
     assert variant.ended
     assert left == ["cleaned up"]
+
+
+async def test_a_task_that_drains_comes_to_its_end() -> None:
+    """It hears that it shall, finishes what it has begun, and only then the context is left."""
+    order: list[str] = []
+    started = asyncio.Event()
+
+    async def work(tasks: Tasks) -> None:
+        started.set()
+        await tasks.stopping.wait()
+        await asyncio.sleep(0)
+        order.append("finished")
+
+    @asynccontextmanager
+    async def open_(_: Variant, tasks: Tasks) -> AsyncIterator[None]:
+        tasks.spawn(work(tasks), drain=True)
+        tasks.spawn(forever(lambda: order.append("cancelled")))
+        await started.wait()
+        yield
+        order.append("left")
+
+    variant = RunningVariant(VARIANT, open_, lambda: None, drain_timeout_s=5)
+    await variant.start(5)
+    await variant.stop(5)
+    assert order in (["cancelled", "finished", "left"], ["finished", "cancelled", "left"])
+    assert variant.error is None
+
+
+async def test_draining_has_a_deadline(caplog: pytest.LogCaptureFixture) -> None:
+    """Then it is cancelled like all others, said, and the context is left in good order."""
+    order: list[str] = []
+
+    @asynccontextmanager
+    async def open_(_: Variant, tasks: Tasks) -> AsyncIterator[None]:
+        tasks.spawn(forever(lambda: order.append("cancelled")), name="endless", drain=True)
+        yield
+        await asyncio.sleep(0)
+        order.append("left")
+
+    variant = RunningVariant(VARIANT, open_, lambda: None, drain_timeout_s=0.01)
+    await variant.start(5)
+    await asyncio.sleep(0)
+    await variant.stop(5)
+    assert order == ["cancelled", "left"]
+    [said] = [r for r in caplog.records if r.getMessage() == "task did not drain"]
+    assert vars(said)["variant_task"] == "endless"
+
+
+async def test_a_task_that_fails_while_it_drains_is_no_crash() -> None:
+    """The variant was to end anyway: logged, and no failure of what comes next."""
+
+    async def work(tasks: Tasks) -> None:
+        await tasks.stopping.wait()
+        raise Boom
+
+    @asynccontextmanager
+    async def open_(_: Variant, tasks: Tasks) -> AsyncIterator[None]:
+        tasks.spawn(work(tasks), drain=True)
+        yield
+
+    variant = RunningVariant(VARIANT, open_, lambda: None, drain_timeout_s=5)
+    await variant.start(5)
+    await variant.stop(5)
+    assert variant.ended
+    assert variant.error is None
