@@ -26,6 +26,7 @@ from kvconfig.keyspace import Keyspace
 from kvconfig.model import KeyValue
 from kvconfig.records import decode_variant
 from kvconfig.txn import Delete, Put, Read, ReadResult, Txn
+from processors import FlowProcessor, Tasks, Variant, running
 
 Figures = dict[str, float]
 VALUE = b'{"parameters":{"chunk-size":"2000"},"topics":{"input":"flow:a","output":"flow:b"}}'
@@ -231,11 +232,68 @@ async def _start_and_stop(service: FlowService) -> tuple[float, float]:
     return statistics.median(started) * 1e3, statistics.median(stopped) * 1e3
 
 
+class _Noted(FlowProcessor):
+    """Notes when a variant was entered last, and does nothing."""
+
+    id = "noted"
+
+    def __init__(self) -> None:
+        self.entered = asyncio.Event()
+        self.entered_at = 0.0
+
+    @asynccontextmanager
+    async def variant(self, variant: Variant, tasks: Tasks) -> AsyncIterator[None]:
+        self.entered_at = time.perf_counter()
+        self.entered.set()
+        yield
+
+
+async def ten_thousand_variants(store: EtcdStore, endpoint: str, range_: Range) -> Figures:
+    """One processor: until all run, until a change of one runs, and until all have stopped."""
+    keyspace = Keyspace("@" + range_.start.strip(b"/").decode())
+    variants = keyspace.active_flow_range(_Noted.id)
+    clock, processor = time.perf_counter, _Noted()
+    try:
+        await _fill(store, variants, 10_000, VALUE)
+        begun = clock()
+        await _bare_list(endpoint, variants)
+        bare_s, bare_mb = clock() - begun, _rss_mb()
+        begun, cpu = clock(), time.process_time()
+        async with running(store, [processor], keyspace=keyspace, instance="i") as [instance]:
+            await instance.settled()
+            assert len(instance.reconciler.running) == 10_000
+            started_s, cpu_s = clock() - begun, time.process_time() - cpu
+            updated = [await _update_one(store, processor, variants, n) for n in range(100)]
+            figures = {
+                "bare_list_s": bare_s,
+                "all_run_s": started_s,
+                "all_run_cpu_us_per_variant": cpu_s / 10_000 * 1e6,
+                "update_ms_from_commit_to_entered": statistics.median(updated) * 1e3,
+                "peak_rss_after_bare_list_mb": bare_mb,
+                "peak_rss_mb": _rss_mb(),
+            }
+            begun = clock()
+        return {**figures, "all_stopped_s": clock() - begun}
+    finally:
+        await store.commit(Txn(then=(Delete(variants.start, variants.end),)))
+
+
+async def _update_one(store: EtcdStore, noted: _Noted, range_: Range, number: int) -> float:
+    """From the answer to the put until the variant is entered with it."""
+    noted.entered.clear()
+    put = Put(range_.start + b"%07d" % number, VALUE.replace(b"2000", b"2001"))
+    await store.commit(Txn(then=(put,)))
+    committed = time.perf_counter()
+    await noted.entered.wait()
+    return noted.entered_at - committed
+
+
 SCENARIOS = {
     "10,000-keys": Scenario("typed, cold start and an update of each", ten_thousand_keys),
     "100-MB": Scenario("200 values of 512 KiB", hundred_megabytes),
     "1,000-informers": Scenario("on one client, one stream", thousand_informers),
     "10,000-flows": Scenario("200,000 variant keys, a start and a stop", ten_thousand_flows),
+    "10,000-variants": Scenario("one processor: all start, one changes", ten_thousand_variants),
 }
 
 
