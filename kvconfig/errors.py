@@ -5,6 +5,9 @@
     KvError
     ├── InvalidName            a name or key that the keyspace refuses
     ├── InvalidValue           a value that is not what its key promises
+    ├── InvalidSchema          what shall be the schema of a type is none
+    ├── SchemaViolated         a value that is not as the schema of its type demands
+    ├── SchemaNotMet           a new schema that is not met by what stands there
     ├── ReservedType           a write past the guards of the flow service
     ├── Conflict               a compare of a write did not hold
     ├── LayoutTooNew           the data was written by a newer layout
@@ -30,6 +33,9 @@ Messages name the key and the cure. Values never appear in a message: they may b
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 __all__ = [
     "AuthenticationFailed",
     "Compacted",
@@ -37,6 +43,7 @@ __all__ = [
     "DuplicateKey",
     "FutureRevision",
     "InvalidName",
+    "InvalidSchema",
     "InvalidValue",
     "KvError",
     "LayoutTooNew",
@@ -48,10 +55,13 @@ __all__ = [
     "RequestTooLarge",
     "ReservedType",
     "ResponseTooLarge",
+    "SchemaNotMet",
+    "SchemaViolated",
     "StoreError",
     "TooManyOperations",
     "TransactionAborted",
     "Unavailable",
+    "Violation",
     "WatchEnded",
     "show_key",
 ]
@@ -92,6 +102,47 @@ class InvalidValue(KvError):
     def at(self, key: bytes) -> InvalidValue:
         """The same finding, with the key under which the value stands."""
         return InvalidValue(self.reason, path=self.path, key=key)
+
+
+class Violation(NamedTuple):
+    """One thing that is wrong with a value: where (``$.text``), and what."""
+
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class SchemaViolated(KvError):
+    """A value that is not as the schema of its type demands. It never holds the value."""
+
+    def __init__(self, type_: str, key: bytes, violations: Iterable[Violation]) -> None:
+        self.type, self.key, self.violations = type_, key, tuple(violations)
+        super().__init__(
+            f"{show_key(key)} is not as /schema/{type_} demands: "
+            + "; ".join(map(str, self.violations))
+        )
+
+
+class SchemaNotMet(KvError):
+    """A new schema that is not met by what stands there. Nothing was written."""
+
+    def __init__(self, type_: str, keys: Iterable[bytes]) -> None:
+        self.type, self.keys = type_, tuple(keys)
+        shown = ", ".join(map(show_key, self.keys[:10])) + (", …" if len(self.keys) > 10 else "")
+        super().__init__(
+            f"{len(self.keys)} of type {type_!r} are not as the new schema demands: {shown}; "
+            "change these first, or force it"
+        )
+
+
+class InvalidSchema(KvError):
+    """What is, or shall be, the schema of a type cannot be used as one."""
+
+    def __init__(self, type_: str, reason: str, *, path: str = "$") -> None:
+        self.type, self.path, self.reason = type_, path, reason
+        super().__init__(f"/schema/{type_} at {path}: {reason}")
 
 
 class ReservedType(KvError):

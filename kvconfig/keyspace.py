@@ -125,6 +125,10 @@ class Keyspace:
         """The version of this very layout."""
         return self._key("kvconfig", "layout")
 
+    def schema(self, type_: str) -> bytes:
+        """What values of a type must be."""
+        return self._key("schema", check_name(type_, "type"))
+
     def item(self, type_: str, key: str) -> bytes:
         """A configuration item of any type, for reading."""
         return self._key(check_name(type_, "type"), check_item_key(key))

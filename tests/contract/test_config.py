@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
 
 from kvconfig.config import Config
-from kvconfig.errors import Conflict, InvalidName, InvalidValue, ReservedType
+from kvconfig.errors import (
+    Conflict,
+    InvalidName,
+    InvalidSchema,
+    InvalidValue,
+    ReservedType,
+    SchemaNotMet,
+    SchemaViolated,
+    TooManyOperations,
+)
 from kvconfig.keyspace import RESERVED_TYPES, Keyspace
 from kvconfig.store import Store
 from kvconfig.txn import Put, Txn
+from tests.counting import count_up
 
 
 @pytest.fixture
@@ -104,21 +113,149 @@ async def test_a_watch_follows_a_type_or_a_key(store: Store, ks: Keyspace, confi
 
 
 async def test_concurrent_increments_lose_nothing(config: Config) -> None:
-    """16 writers read, add one and put with `if_revision`; every increment is there."""
-    await config.put("t", "n", 0)
+    """16 writers read, add one and put with `if_revision`; each of 1,600 increments is there."""
+    assert await count_up(config, writers=16, each=100) > 0, "nobody was in anybody's way"
 
-    async def add(times: int) -> None:
-        for _ in range(times):
-            while True:
-                item = await config.get("t", "n")
-                assert item is not None
-                try:
-                    await config.put("t", "n", item.value + 1, if_revision=item.mod_revision)
-                    break
-                except Conflict:
-                    continue
 
-    await asyncio.gather(*(add(10) for _ in range(16)))
-    item = await config.get("t", "n")
+@pytest.mark.parametrize("count", [3, 100, 500])
+async def test_many_are_one_transaction(store: Store, config: Config, count: int) -> None:
+    """Put, read and deleted at one revision each; one stale revision, and nothing is written."""
+    names = [("t", f"k{n:03}") for n in range(count)]
+    revision = await config.put_many(dict.fromkeys(names, 1), if_revisions=dict.fromkeys(names, 0))
+    items = await config.get_many([*names, ("t", "absent")])
+    assert [(i.type, i.key) for i in items] == names
+    assert {i.mod_revision for i in items} == {revision}
+    stale = {names[-1]: revision - 1}
+    with pytest.raises(Conflict) as refused:
+        await config.put_many(dict.fromkeys(names, 2), if_revisions=stale)
+    assert refused.value.actual == revision
+    assert f"/t/k{count - 1:03}" in str(refused.value)
+    with pytest.raises(Conflict):
+        await config.delete_many(names, if_revisions=stale)
+    assert {i.value for i in await config.get_many(names)} == {1}
+    assert await config.delete_many([*names, ("t", "absent")]) == count
+    assert await config.list("t") == []
+
+
+async def test_more_than_a_transaction_can_hold_is_refused(config: Config) -> None:
+    """With both numbers, and nothing is written: a put of many is never split."""
+    names = [("t", f"k{n}") for n in range(9_000)]
+    with pytest.raises(TooManyOperations) as refused:
+        await config.put_many(dict.fromkeys(names, 1))
+    count, limit = refused.value.count, refused.value.limit
+    assert count is not None
+    assert limit is not None
+    assert count >= 9_000 > limit
+    assert await config.list("t") == []
+
+
+async def test_nothing_to_write_is_no_write(config: Config) -> None:
+    """Of nothing, nothing is there, and nothing is removed."""
+    assert await config.delete_many([]) == 0
+    assert await config.get_many([]) == []
+    before = await config.put("t", "k", 1)
+    await config.put_many({})
+    assert await config.put("t", "k", 2) == before + 1
+
+
+async def test_types_and_keys_are_found_without_reading_values(
+    store: Store, ks: Keyspace, config: Config
+) -> None:
+    """Reserved types too; what is no type of this root is passed over."""
+    for type_, key in (("a", "x"), ("a", "y/z"), ("a-b", "x"), ("b", "x")):
+        await config.put(type_, key, 1)
+    strange = [ks.layout(), ks.everything().start + b"lonely", ks.everything().start + b"@x/a/b"]
+    await store.commit(Txn(then=tuple(Put(key, b"{}") for key in strange)))
+    assert await config.types() == ["a-b", "a", "b", "kvconfig"]
+    assert await config.keys("a") == ["x", "y/z"]
+    assert await config.keys("a", "y") == ["y/z"]
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"text": {"type": "string"}, "n": {"type": "integer", "maximum": 10}},
+    "required": ["text"],
+}
+
+
+async def test_a_schema_holds_for_all_that_is_put(store: Store, ks: Keyspace) -> None:
+    """Every violation is told with its path, never with the value; other types are not concerned.
+
+    A client that has never heard of the schema learns of it from the refused write.
+    """
+    await Config(store, ks).put_schema("prompt", SCHEMA)
+    config = Config(store, ks)
+    revision = await config.put("prompt", "a", {"text": "hello"})
+    with pytest.raises(SchemaViolated) as refused:
+        await config.put("prompt", "a", {"text": 1, "n": 1234567})
+    assert [v.path for v in refused.value.violations] == ["$.n", "$.text"]
+    assert "1234567" not in str(refused.value)
+    with pytest.raises(SchemaViolated):
+        await config.put_many({("tool", "x"): 1, ("prompt", "b"): {}})
+    assert await config.get("tool", "x") is None
+    await config.put("tool", "x", 1)
+    item = await config.get("prompt", "a")
     assert item is not None
-    assert item.value == 160
+    assert item.mod_revision == revision
+    assert await config.delete("prompt", "a"), "to delete, nothing is demanded"
+
+
+async def test_a_schema_that_changes_is_learned(store: Store, ks: Keyspace) -> None:
+    """What was allowed is refused, and the other way round, by every client at once."""
+    one, other = Config(store, ks), Config(store, ks)
+    await one.put("t", "k", 1)
+    await other.put_schema("t", {"type": "integer"})
+    with pytest.raises(SchemaViolated):
+        await one.put("t", "k", "text")
+    await other.put_schema("t", {"type": "string"}, force=True)
+    await one.put("t", "k", "text")
+    assert await other.delete_schema("t")
+    await one.put("t", "k", 1)
+    await one.put("t", "k", "text")
+
+
+async def test_a_schema_that_is_not_met_is_refused(config: Config) -> None:
+    """It names what stands there; forced, it holds for what is put from then on."""
+    await config.put("t", "good", 1)
+    await config.put("t", "bad", "text")
+    with pytest.raises(SchemaNotMet) as refused:
+        await config.put_schema("t", {"type": "integer"})
+    assert len(refused.value.keys) == 1
+    assert "/t/bad" in str(refused.value)
+    assert await config.get("schema", "t") is None
+    revision = await config.put_schema("t", {"type": "integer"}, force=True)
+    with pytest.raises(Conflict):
+        await config.put_schema("t", {}, force=True, if_revision=revision - 1)
+    with pytest.raises(SchemaViolated):
+        await config.put("t", "bad", "text")
+
+
+@pytest.mark.parametrize(
+    ("document", "path"),
+    [
+        ({"type": "objekt"}, "$.type"),
+        ({"$ref": "http://127.0.0.1:1/x.json"}, "$"),
+        ({"$ref": "file:///etc/hostname"}, "$"),
+        ({"properties": {"a": {"pattern": "(?=x)"}}}, "$.properties.a.pattern"),
+        (3, "$"),
+    ],
+)
+async def test_what_is_no_schema_is_refused(config: Config, document: Any, path: str) -> None:
+    """With the place; no reference leads out of it, no pattern can take for ever."""
+    with pytest.raises(InvalidSchema) as refused:
+        await config.put_schema("t", document)
+    assert refused.value.path == path
+    assert await config.get("schema", "t") is None
+
+
+async def test_a_broken_schema_in_the_store_lets_nothing_past(
+    store: Store, ks: Keyspace, config: Config
+) -> None:
+    """Somebody put it with etcdctl: said so, rather than written unchecked."""
+    await store.commit(Txn(then=(Put(ks.schema("t"), b'{"type":"objekt"}'),)))
+    with pytest.raises(InvalidSchema, match="/schema/t"):
+        await config.put("t", "k", 1)
+    await store.commit(Txn(then=(Put(ks.schema("t"), b"nope"),)))
+    with pytest.raises(InvalidValue, match="/schema/t"):
+        await config.put("t", "k", 1)
+    assert await config.get("t", "k") is None

@@ -1,0 +1,409 @@
+"""The config client: reads are linearizable, a write is one transaction, whatever it takes along.
+
+The types of the flow service are read here and never written, so that nothing goes round its
+guards. Where a type has a schema, a value that is not as it demands is not written, also when the
+schema changes at the same moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from kvconfig.codec import encode, parse_json
+from kvconfig.config.schema import Schema
+from kvconfig.errors import (
+    Conflict,
+    InvalidName,
+    KvError,
+    OutcomeUnknown,
+    SchemaNotMet,
+    SchemaViolated,
+    StoreError,
+    TransactionAborted,
+)
+from kvconfig.informer import Informer
+from kvconfig.keys import Range, check_name, one, prefix
+from kvconfig.keyspace import ItemName, Keyspace
+from kvconfig.model import KeyValue, Revision
+from kvconfig.store import Store, list_all
+from kvconfig.txn import (
+    MAX_OPERATIONS,
+    Commit,
+    Delete,
+    DeleteResult,
+    Guarded,
+    Put,
+    Read,
+    ReadResult,
+    Txn,
+    assemble,
+    not_newer,
+)
+from kvconfig.txn import at_revision as at
+
+__all__ = ["Config", "ConfigItem"]
+
+MAX_TRIES = 16
+"""How often a write is planned again because the schema of a type changed meanwhile."""
+
+
+class ConfigItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One item as it stands at ``mod_revision``; ``version`` counts its writes."""
+
+    type: str
+    key: str
+    value: Any
+    mod_revision: Revision
+    version: int
+
+
+class _Known(msgspec.Struct, frozen=True):
+    """What is known of the schema of a type: at ``mod_revision`` (0: there is none)."""
+
+    mod_revision: Revision = Revision(0)
+    schema: Schema | None = None
+
+
+class _Write(msgspec.Struct, frozen=True):
+    """One item to write (``data``) or to remove (``None``), where it is at ``expected``."""
+
+    name: ItemName
+    key: bytes
+    expected: int | None
+    value: Any = None
+    data: bytes | None = None
+
+    def guarded(self) -> Guarded:
+        """What of the transaction is its part."""
+        held = () if self.expected is None else (at(self.key, Revision(self.expected)),)
+        return Guarded(held, (Delete(self.key) if self.data is None else Put(self.key, self.data),))
+
+    def stands(self, found: KeyValue | None) -> bool:
+        """Whether what was found is what this write would leave."""
+        return (
+            found is None if self.data is None else found is not None and found.value == self.data
+        )
+
+
+class Config:
+    """The configuration in one store, under one root.
+
+    A name is a type and a key. Every method raises ``InvalidName`` for what cannot be one, and a
+    ``StoreError`` as the store says.
+    """
+
+    def __init__(self, store: Store, keyspace: Keyspace) -> None:
+        self._store = store
+        self._ks = keyspace
+        self._schemas: dict[str, _Known] = {}
+
+    # -- reading -----------------------------------------------------------------------------
+
+    async def get(self, type_: str, key: str) -> ConfigItem | None:
+        """One item, or ``None``. Raises ``InvalidValue`` where it is not JSON."""
+        found = await self._store.read(self._ks.item(type_, key))
+        return None if found is None else self._item(found)
+
+    async def get_many(self, names: Iterable[tuple[str, str]]) -> Sequence[ConfigItem]:
+        """Those of ``names`` that are there, in their order, as of one revision."""
+        keys = [self._ks.item(*name) for name in dict.fromkeys(names)]
+        found = await self._read(keys)
+        return [self._item(kv) for key in keys if (kv := found[key]) is not None]
+
+    async def list(self, type_: str, under: str = "") -> Sequence[ConfigItem]:
+        """All items of a type, by key, at one revision; those below ``under/`` where given.
+
+        Raises ``InvalidValue`` or ``InvalidName`` for what somebody else wrote there.
+        """
+        page = await list_all(self._store, self._range(type_, under))
+        return [self._item(kv) for kv in page.items]
+
+    async def keys(self, type_: str, under: str = "") -> Sequence[str]:
+        """The keys that :meth:`list` would give, without reading the values."""
+        page = await list_all(self._store, self._range(type_, under), keys_only=True)
+        return [self._ks.parse_item(kv.key).key for kv in page.items]
+
+    async def types(self) -> Sequence[str]:
+        """Which types there are, reserved ones too; a read for each, and none of values."""
+        found: list[str] = []
+        rest = self._ks.everything()
+        base = rest.start
+        while True:
+            ask = Read(rest.start, rest.end, limit=1, keys_only=True)
+            items = _reads(await self._store.commit(Txn(then=(ask,))))[0].items
+            if not items:
+                return found
+            name, slash, _ = items[0].key.removeprefix(base).partition(b"/")
+            with suppress(InvalidName, UnicodeDecodeError):  # another root's, or nobody's
+                found += [check_name(name.decode(), "type")] if slash else []
+            # What comes next in byte order: "0" follows "/".
+            rest = Range(base + name + (b"0" if slash else b"\0"), rest.end)
+
+    def watch(self, type_: str, key: str = "") -> Informer[ConfigItem]:
+        """A live view of a type, or of one of its keys; enter it to start it."""
+        range_ = one(self._ks.item(type_, key)) if key else self._ks.type_range(type_)
+        return Informer(self._store, range_, self._item, name=f"{type_}/{key}")
+
+    # -- writing -----------------------------------------------------------------------------
+
+    async def put(
+        self, type_: str, key: str, value: object, *, if_revision: int | None = None
+    ) -> Revision:
+        """Write one item; its new mod_revision. See :meth:`put_many`."""
+        name = (type_, key)
+        given = {} if if_revision is None else {name: if_revision}
+        return await self.put_many({name: value}, if_revisions=given)
+
+    async def put_many(
+        self,
+        values: Mapping[tuple[str, str], object],
+        *,
+        if_revisions: Mapping[tuple[str, str], int] | None = None,
+    ) -> Revision:
+        """Write all of ``values`` in one transaction, or none; their new mod_revision.
+
+        ``if_revisions`` has, for some of them, the mod_revision at which they must be still (0:
+        absent), else :class:`Conflict`. Where it has it for all, the write survives a lost reply,
+        unless somebody else writes another value meanwhile (equal ones count as these: count with
+        values of one's own). Otherwise a lost reply that leaves open whether it was written raises
+        :class:`OutcomeUnknown`; the last writer wins.
+
+        Raises ``ReservedType``, ``InvalidValue``, ``SchemaViolated`` and ``InvalidSchema`` before
+        anything is written, and ``TooManyOperations`` for more than one transaction can hold.
+        """
+        expected = if_revisions or {}
+        writes = [
+            _Write(
+                ItemName(*name),
+                self._ks.writable_item(*name),
+                expected.get(name),
+                value,
+                encode(value),
+            )
+            for name, value in values.items()
+        ]
+        return (await self._write(writes)).revision
+
+    async def delete(self, type_: str, key: str, *, if_revision: int | None = None) -> bool:
+        """Remove one item; whether there was one. ``if_revision`` and errors as in :meth:`put`."""
+        name = (type_, key)
+        given = {} if if_revision is None else {name: if_revision}
+        return await self.delete_many([name], if_revisions=given) > 0
+
+    async def delete_many(
+        self,
+        names: Iterable[tuple[str, str]],
+        *,
+        if_revisions: Mapping[tuple[str, str], int] | None = None,
+    ) -> int:
+        """Remove all of ``names`` in one transaction, or none; how many there were.
+
+        ``if_revisions`` and errors as in :meth:`put_many`.
+        """
+        expected = if_revisions or {}
+        writes = [
+            _Write(ItemName(*name), self._ks.writable_item(*name), expected.get(name))
+            for name in dict.fromkeys(names)
+        ]
+        commit = await self._write(writes)
+        return _deleted(commit) if commit.results else len(writes)
+
+    # -- schemas -----------------------------------------------------------------------------
+
+    async def put_schema(
+        self, type_: str, document: object, *, if_revision: int | None = None, force: bool = False
+    ) -> Revision:
+        """Demand ``document``, a JSON Schema, of all that is put as ``type_`` from now on.
+
+        Raises ``InvalidSchema`` where it is none, and :class:`SchemaNotMet` where something stands
+        there that is not so (unless ``force``); :class:`Conflict` as in :meth:`put_many`, also for
+        a type that is written at the same moment.
+        """
+        schema, key = Schema(type_, document), self._ks.schema(type_)
+        range_ = self._ks.type_range(type_)
+        compares = [] if if_revision is None else [at(key, Revision(if_revision))]
+        if not force:
+            page = await list_all(self._store, range_)
+            if unmet := [kv.key for kv in page.items if not _meets(schema, kv)]:
+                raise SchemaNotMet(type_, unmet)
+            compares.append(not_newer(range_, page.revision))
+        put = Put(key, encode(document))
+        commit = await self._store.commit(Txn(tuple(compares), (put,), (Read(key),)))
+        if commit.succeeded:
+            return commit.revision
+        stands = _reads(commit)[0].items
+        actual = stands[0].mod_revision if stands else 0
+        if if_revision is not None and actual != if_revision:
+            raise Conflict(key, expected=if_revision, actual=actual)
+        raise Conflict(range_.start, expected=None, actual=None)
+
+    async def delete_schema(self, type_: str) -> bool:
+        """Demand nothing of that type any more; whether something was demanded."""
+        commit = await self._store.commit(Txn(then=(Delete(self._ks.schema(type_)),)))
+        return _deleted(commit) > 0
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _range(self, type_: str, under: str) -> Range:
+        return prefix(self._ks.item(type_, under) + b"/") if under else self._ks.type_range(type_)
+
+    def _item(self, kv: KeyValue) -> ConfigItem:
+        name = self._ks.parse_item(kv.key)
+        return ConfigItem(
+            type=name.type,
+            key=name.key,
+            value=parse_json(kv.value, key=kv.key),
+            mod_revision=kv.mod_revision,
+            version=kv.version,
+        )
+
+    async def _write(self, writes: Sequence[_Write]) -> Commit:
+        """One transaction for all of ``writes``, planned again where a schema is another."""
+        demanded = {w.name.type: self._ks.schema(w.name.type) for w in writes if w.data is not None}
+        keys = [*demanded.values(), *(write.key for write in writes)]
+        for _ in range(MAX_TRIES):
+            known = {type_: self._schemas.get(type_, _Known()) for type_ in demanded}
+            try:
+                _check(writes, known)
+            except SchemaViolated:
+                # A refusal is never given from a cache: is this still what is demanded?
+                if await self._relearn(demanded):
+                    continue
+                raise
+            held = tuple(at(demanded[type_], known[type_].mod_revision) for type_ in demanded)
+            txn = assemble(
+                Guarded(held, ()),
+                [write.guarded() for write in writes],
+                otherwise=tuple(Read(key) for key in keys),
+            )
+            again = all(write.expected is not None for write in writes)
+            commit, repeated = await self._commit(txn, again=again)
+            if commit.succeeded:
+                return commit
+            stands = _first_of_each(keys, commit) or await self._read(keys)
+            if repeated:
+                return _after_all(writes, stands)
+            _refuse_stale(writes, stands)
+            self._learn(demanded, stands)
+        raise Conflict(next(iter(demanded.values())), expected=None, actual=None)
+
+    async def _commit(self, txn: Txn, *, again: bool) -> tuple[Commit, bool]:
+        """The answer, and whether it was sent twice: compares on every item make that safe.
+
+        Once a reply was lost, no failure can say any more that nothing was written.
+        """
+        try:
+            return await self._answer(txn), False
+        except OutcomeUnknown:
+            if not again:
+                raise
+        try:
+            return await self._answer(txn), True
+        except StoreError as error:
+            raise OutcomeUnknown(str(error)) from error
+
+    async def _answer(self, txn: Txn) -> Commit:
+        try:
+            return await self._store.commit(txn)
+        except TransactionAborted:
+            return Commit(succeeded=False, revision=Revision(0))
+
+    async def _read(self, keys: Sequence[bytes]) -> dict[bytes, KeyValue | None]:
+        """What stands at ``keys``, as of one revision."""
+        found: dict[bytes, KeyValue | None] = {}
+        revision = Revision(0)
+        for first in range(0, len(keys), MAX_OPERATIONS):
+            some = keys[first : first + MAX_OPERATIONS]
+            reads = tuple(Read(key, revision=revision) for key in some)
+            commit = await self._store.commit(Txn(then=reads))
+            revision = revision or commit.revision
+            found |= _first_of_each(some, commit)
+        return found
+
+    async def _relearn(self, demanded: Mapping[str, bytes]) -> bool:
+        """Read the schemas anew; whether one of them is another."""
+        return self._learn(demanded, await self._read(list(demanded.values())))
+
+    def _learn(
+        self, demanded: Mapping[str, bytes], stands: Mapping[bytes, KeyValue | None]
+    ) -> bool:
+        """Compile the schemas that stand there; whether one is another than was known.
+
+        Raises ``InvalidSchema`` where one is none.
+        """
+        changed = False
+        for type_, key in demanded.items():
+            found = stands[key]
+            known = self._schemas.get(type_, _Known()).mod_revision
+            if known == (found.mod_revision if found else 0):
+                continue
+            changed = True
+            self._schemas.pop(type_, None)
+            if found is not None:
+                schema = Schema(type_, parse_json(found.value, key=found.key))
+                self._schemas[type_] = _Known(found.mod_revision, schema)
+        return changed
+
+
+def _check(writes: Iterable[_Write], known: Mapping[str, _Known]) -> None:
+    for write in writes:
+        schema = known[write.name.type].schema if write.data is not None else None
+        if schema is not None:
+            schema.check(write.value, key=write.key)
+
+
+def _refuse_stale(writes: Iterable[_Write], stands: Mapping[bytes, KeyValue | None]) -> None:
+    for write in writes:
+        found = stands[write.key]
+        actual = found.mod_revision if found else 0
+        if write.expected is not None and actual != write.expected:
+            raise Conflict(write.key, expected=write.expected, actual=actual)
+
+
+def _after_all(writes: Sequence[_Write], stands: Mapping[bytes, KeyValue | None]) -> Commit:
+    """After a lost reply: the first one was written, where all stands as of one transaction.
+
+    Otherwise what stands there may have been written after this very write.
+    """
+    if all(write.stands(stands[write.key]) for write in writes):
+        found = {kv.mod_revision for w in writes if (kv := stands[w.key]) is not None}
+        if len(found) <= 1:
+            return Commit(succeeded=True, revision=max(found, default=Revision(0)))
+    try:
+        _refuse_stale(writes, stands)
+    except Conflict as conflict:
+        raise OutcomeUnknown(f"the reply was lost, then: {conflict}") from conflict
+    raise OutcomeUnknown("the reply was lost, and what was sent again was refused")
+
+
+def _first_of_each(keys: Sequence[bytes], commit: Commit) -> dict[bytes, KeyValue | None]:
+    """What one read for each of ``keys`` brought; nothing where there were no reads."""
+    reads = _reads(commit)
+    return {
+        key: read.items[0] if read.items else None for key, read in zip(keys, reads, strict=False)
+    }
+
+
+def _reads(commit: Commit) -> list[ReadResult]:
+    return [result for result in commit.results if isinstance(result, ReadResult)]
+
+
+def _deleted(commit: Commit) -> int:
+    """How many keys a transaction removed, nested ones counted."""
+    return sum(
+        _deleted(result) if isinstance(result, Commit) else result.deleted
+        for result in commit.results
+        if isinstance(result, Commit | DeleteResult)
+    )
+
+
+def _meets(schema: Schema, kv: KeyValue) -> bool:
+    try:
+        schema.check(parse_json(kv.value, key=kv.key), key=kv.key)
+    except KvError:
+        return False
+    return True
