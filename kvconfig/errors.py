@@ -10,7 +10,8 @@
     ├── SchemaNotMet           a new schema that is not met by what stands there
     ├── ReservedType           a write past the guards of the flow service
     ├── Conflict               a compare of a write did not hold
-    ├── LayoutTooNew           the data was written by a newer layout
+    ├── LayoutTooNew           the data was laid out by a newer version
+    ├── LayoutTooOld           the data was laid out by an older version
     └── StoreError             what the store itself says
         ├── RequestRefused         terminal: sending it again gives the same answer
         │   ├── TooManyOperations
@@ -47,6 +48,7 @@ __all__ = [
     "InvalidValue",
     "KvError",
     "LayoutTooNew",
+    "LayoutTooOld",
     "LeaseNotFound",
     "NoSpace",
     "OutcomeUnknown",
@@ -108,20 +110,21 @@ class Violation(NamedTuple):
     """One thing that is wrong with a value: where (``$.text``), and what."""
 
     path: str
-    reason: str
+    message: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+        return f"{self.path}: {self.message}"
 
 
 class SchemaViolated(KvError):
     """A value that is not as the schema of its type demands. It never holds the value."""
 
-    def __init__(self, type_: str, key: bytes, violations: Iterable[Violation]) -> None:
-        self.type, self.key, self.violations = type_, key, tuple(violations)
+    def __init__(self, type_: str, key: bytes, findings: Iterable[Violation]) -> None:
+        self.type, self.key = type_, key
+        self.findings = tuple(Violation(found.path, found.message) for found in findings)
         super().__init__(
             f"{show_key(key)} is not as /schema/{type_} demands: "
-            + "; ".join(map(str, self.violations))
+            + "; ".join(map(str, self.findings))
         )
 
 
@@ -167,6 +170,17 @@ def _at(revision: int | None) -> str:
     if revision is None:
         return "at another revision"
     return f"at mod_revision {revision}" if revision else "absent"
+
+
+class LayoutTooOld(KvError):
+    """The keys were laid out by an older version of this program."""
+
+    def __init__(self, *, found: int, supported: int) -> None:
+        self.found, self.supported = found, supported
+        super().__init__(
+            f"the data has layout version {found}, this program needs {supported}: "
+            "run `flowctl migrate --from-etcd` first"
+        )
 
 
 class LayoutTooNew(KvError):

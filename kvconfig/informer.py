@@ -15,6 +15,10 @@ Promises, after :meth:`Informer.synced`:
   one, and is mended.
 * A value that does not decode is an item with an ``error``; it disturbs no other.
 
+Before the first list there is nothing, or what was known in an earlier life, where somebody still
+had it: :meth:`Informer.recall`. The cache is ``stale`` then; the first list hands out the
+difference to it, like any other list.
+
 Not promised: that every revision is seen (a resync stands for those between), that ``revision``
 moves while nothing in the range changes, or that a handler runs before the writer has its answer.
 """
@@ -25,7 +29,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Generic, TypeVar
@@ -83,7 +87,10 @@ class Change(msgspec.Struct, Generic[T], frozen=True):
 
 
 class Batch(msgspec.Struct, Generic[T], frozen=True):
-    """The changes of one revision, or (``resync``) the difference that a list found."""
+    """The changes of one revision, or (``resync``) the difference that a list found.
+
+    Revision 0 stands for what was recalled: that of another life.
+    """
 
     revision: Revision
     changes: tuple[Change[T], ...]
@@ -132,6 +139,7 @@ class Informer(Owner, Generic[T]):
         self._cache: dict[bytes, Item[T]] = {}
         self._handlers: list[Callable[[Batch[T]], None]] = []
         self._moved = asyncio.Event()
+        self._recalled = False
         self._verify_every_s = verify_every_s
         self._last_progress = clock()
         self._listed = Revision(0)
@@ -151,6 +159,25 @@ class Informer(Owner, Generic[T]):
         """Seconds since the store last gave a sign of life for this range."""
         return self._clock() - self._last_progress
 
+    @property
+    def stale(self) -> bool:
+        """Whether the cache holds what was recalled, and no list has come since."""
+        return self._recalled and not self.revision
+
+    def recall(self, items: Iterable[KeyValue]) -> bool:
+        """Show ``items``, from an earlier life, until the first list; whether that was done.
+
+        It is not where there was a list already, nor a second time, nor once the informer has
+        ended. Subscribers get a ``resync`` batch with revision 0. Keys outside the range are passed
+        over.
+        """
+        if self.revision or self._recalled or self._failure is not None:
+            return False
+        self._recalled = True
+        self._cache.update((kv.key, self._item(kv)) for kv in items if kv.key in self.range)
+        self._tell(self._everything())
+        return True
+
     def subscribe(self, handler: Callable[[Batch[T]], None]) -> None:
         """Call ``handler`` with every batch, in the event loop; it must not block.
 
@@ -158,21 +185,31 @@ class Informer(Owner, Generic[T]):
         logged and stays subscribed.
         """
         self._handlers.append(handler)
-        if self.revision:
-            changes = tuple(Change(key, None, item) for key, item in self._cache.items())
-            self._call(handler, Batch(self.revision, changes, resync=True))
+        if self.revision or self._recalled:
+            self._call(handler, self._everything())
+
+    async def filled(self) -> None:
+        """Return once there is something to go by: the first list, or what was recalled.
+
+        Raises as :meth:`synced`.
+        """
+        await self._until(lambda: bool(self.revision) or self._recalled)
 
     async def synced(self) -> None:
         """Return once the first list is there.
 
         Raises ``PermissionDenied`` or ``AuthenticationFailed`` where it cannot be read: that ends
-        the informer. (Where that happens later it is tried again, and the cache grows old.)
+        the informer. (Where that happens later, or something was recalled, it is tried again, and
+        the cache grows old.)
         """
         await self.until(lambda _: True)
 
     async def until(self, predicate: Callable[[Mapping[bytes, Item[T]]], bool]) -> None:
         """Return once the cache is synced and ``predicate(items)`` holds."""
-        while not (self.revision and predicate(self.items)):
+        await self._until(lambda: bool(self.revision) and predicate(self.items))
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
             if self._failure is not None:
                 raise self._failure
             self._moved.clear()
@@ -186,7 +223,7 @@ class Informer(Owner, Generic[T]):
                 await self._list_and_watch()
             except StoreError as error:
                 refused = isinstance(error, PermissionDenied | AuthenticationFailed)
-                if refused and not self.revision:
+                if refused and not (self.revision or self._recalled):
                     self._fail(error)
                     return
                 self.stats.watch_ends += 1
@@ -305,6 +342,14 @@ class Informer(Owner, Generic[T]):
     def _publish(self, batch: Batch[T]) -> None:
         self.revision = batch.revision
         self._last_progress = self._clock()
+        self._tell(batch)
+
+    def _everything(self) -> Batch[T]:
+        """The whole cache, for those who know nothing of it."""
+        changes = tuple(Change(key, None, item) for key, item in self._cache.items())
+        return Batch(self.revision, changes, resync=True)
+
+    def _tell(self, batch: Batch[T]) -> None:
         self._moved.set()
         for handler in tuple(self._handlers):
             self._call(handler, batch)

@@ -16,9 +16,10 @@ from kvconfig.errors import InvalidName
 from kvconfig.informer import Informer
 from kvconfig.keys import check_name
 from kvconfig.keyspace import Keyspace
+from kvconfig.layout import known_layout, unknown_layout
 from kvconfig.model import Revision
 from kvconfig.owner import until_one_ends
-from kvconfig.records import InstanceStatus, VariantRecord
+from kvconfig.records import InstanceStatus, LayoutRecord, VariantRecord
 from kvconfig.store import Store
 from processors.configuration import ConfigView, Views
 from processors.errors import CannotHost
@@ -42,12 +43,15 @@ class Instance:
         informer: Informer[VariantRecord],
         reconciler: Reconciler,
         publisher: Publisher,
+        *,
+        layout: Informer[LayoutRecord] | None = None,
     ) -> None:
         self.processor = processor
         self.name = name
         self.informer = informer
         self.reconciler = reconciler
         self._publisher = publisher
+        self._layout = layout
 
     async def settled(self, revision: Revision = Revision(0)) -> None:
         """Return when everything up to ``revision`` was heard, and all was done that is due."""
@@ -55,11 +59,15 @@ class Instance:
         await self.reconciler.quiet()
 
     async def failed(self) -> None:
-        """Raise what ended the machinery itself, when something does. Never returns."""
+        """Raise what ended the machinery itself, when something does. Never returns.
+
+        So does a layout of keys that is not known here: what stands there may mean something else.
+        """
         await until_one_ends(
             self.informer.until(lambda _: False),
             self.reconciler.failed(),
             self._publisher.failed(),
+            *([unknown_layout(self._layout)] if self._layout else []),
         )
 
 
@@ -72,12 +80,14 @@ async def hosted(
     *,
     instance: str,
     views: Views = MappingProxyType({}),
+    layout: Informer[LayoutRecord] | None = None,
     backoff: Callable[[], Backoff] = patient,
 ) -> AsyncIterator[Instance]:
     """Run ``processor`` as ``instance`` until the block is left: then every variant is stopped.
 
-    ``views`` are what :func:`processors.configuration.watched` made of its ``spec.config``. Raises
-    :class:`CannotHost` for an id or a name that is not one.
+    ``views`` are what :func:`processors.configuration.watched` made of its ``spec.config``;
+    ``layout`` is the layout of keys, where that is to be looked at. No variant is started before
+    both have something to go by. Raises :class:`CannotHost` for an id or a name that is not one.
     """
     try:
         check_name(processor.id, "processor")
@@ -108,20 +118,22 @@ async def hosted(
         processor,
         informer,
         keyspace,
-        ready=lambda: _filled(read),
+        ready=lambda: _filled(read, layout),
         on_change=publisher.notify,
         backoff=backoff,
     )
     async with informer, publisher, reconciler:
         logger.info("instance started", extra={"processor": processor.id, "instance": instance})
-        yield Instance(processor, instance, informer, reconciler, publisher)
+        yield Instance(processor, instance, informer, reconciler, publisher, layout=layout)
     logger.info("instance ended", extra={"processor": processor.id, "instance": instance})
 
 
-async def _filled(views: Iterable[ConfigView[Any]]) -> None:
-    """Return when each of them has something to show. Raises where one cannot be read."""
+async def _filled(views: Iterable[ConfigView[Any]], layout: Informer[LayoutRecord] | None) -> None:
+    """Return when all is there that variants rest on. Raises where that can never be."""
+    if layout is not None:
+        await known_layout(layout)
     for view in views:
-        await view.informer.synced()
+        await view.informer.filled()
 
 
 def _version() -> str:

@@ -8,20 +8,34 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
+from pathlib import Path
+from typing import Any, TypeAlias
 
+from kvconfig.informer import Informer
 from kvconfig.keyspace import Keyspace
+from kvconfig.layout import watched_layout
 from kvconfig.owner import until_one_ends
 from kvconfig.store import Store
 from processors.configuration import watched
 from processors.instance import Instance, hosted
 from processors.processor import FlowProcessor
 from processors.sessions import Sessions
+from processors.statefile import StateFile
 
-__all__ = ["default_instance", "run", "running", "stop_on_signals"]
+__all__ = ["Observe", "default_instance", "run", "running", "stop_on_signals"]
 
 logger = logging.getLogger(__name__)
+
+Observe: TypeAlias = Callable[[Sequence[Instance]], AbstractContextManager[object]]
 
 
 def default_instance() -> str:
@@ -37,34 +51,62 @@ async def running(
     keyspace: Keyspace | None = None,
     instance: str = "",
     ttl_s: int = 10,
+    state_file: Path | None = None,
 ) -> AsyncIterator[list[Instance]]:
     """Run ``processors`` while the block runs, each as ``instance`` of its own id.
 
-    Leaving stops them all, at the same time, deletes their keys and ends the session.
+    Where etcd does not answer it waits, and says so; with a ``state_file`` it goes on from what is
+    in there (:mod:`processors.statefile`). Leaving stops them all, at the same time, deletes their
+    keys and ends the session. Raises :class:`CannotHost` for what can never run.
     """
-    name = instance or default_instance()
     space = keyspace or Keyspace()
-    leave = asyncio.Event()
     declared = [pair for processor in processors for pair in processor.spec.config.items()]
-    async with (
-        Sessions(store, ttl_s=ttl_s) as sessions,
-        watched(store, space, declared) as views,
-    ):
-        ready: list[asyncio.Future[Instance]] = []
-        tasks: list[asyncio.Task[None]] = []
-        for processor in processors:
-            hosting = hosted(processor, store, sessions, space, instance=name, views=views)
-            ready.append(asyncio.get_running_loop().create_future())
-            label = f"instance {processor.id}"
-            tasks.append(asyncio.create_task(_host(hosting, ready[-1], leave), name=label))
-        try:
-            yield [await one for one in ready]
-        finally:
-            leave.set()
-            if tasks:
-                await asyncio.wait(tasks)
-        for task in tasks:
-            task.result()
+    async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        sessions = await enter(Sessions(store, ttl_s=ttl_s))
+        layout = await enter(watched_layout(store, space))
+        views = await enter(watched(store, space, declared))
+        hosting = [
+            hosted(
+                processor,
+                store,
+                sessions,
+                space,
+                instance=instance or default_instance(),
+                views=views,
+                layout=layout,
+            )
+            for processor in processors
+        ]
+        instances = await enter(_side_by_side(hosting))
+        caches: list[Informer[Any]] = [
+            layout,
+            *(view.informer for view in views.values()),
+            *(one.informer for one in instances),
+        ]
+        await enter(StateFile(state_file, caches, root=space.root))
+        yield instances
+
+
+@asynccontextmanager
+async def _side_by_side(
+    hosting: Sequence[AbstractAsyncContextManager[Instance]],
+) -> AsyncIterator[list[Instance]]:
+    """All of them; they are left at the same time, however long one of them takes."""
+    leave = asyncio.Event()
+    ready: list[asyncio.Future[Instance]] = []
+    tasks: list[asyncio.Task[None]] = []
+    for number, one in enumerate(hosting):
+        ready.append(asyncio.get_running_loop().create_future())
+        tasks.append(asyncio.create_task(_host(one, ready[-1], leave), name=f"instance {number}"))
+    try:
+        yield [await one for one in ready]
+    finally:
+        leave.set()
+        if tasks:
+            await asyncio.wait(tasks)
+    for task in tasks:
+        task.result()
 
 
 async def _host(
@@ -90,10 +132,18 @@ async def run(
     *,
     keyspace: Keyspace | None = None,
     instance: str = "",
+    state_file: Path | None = None,
+    observe: Observe = nullcontext,
 ) -> None:
-    """Run ``processors`` until ``stop`` is set; raises what ends the machinery itself."""
-    async with running(store, processors, keyspace=keyspace, instance=instance) as instances:
-        await until_one_ends(_wait(stop), *(one.failed() for one in instances))
+    """Run ``processors`` until ``stop`` is set; raises what ends the machinery itself.
+
+    ``observe`` is entered with the instances while they run, and left before they are stopped.
+    """
+    async with running(
+        store, processors, keyspace=keyspace, instance=instance, state_file=state_file
+    ) as instances:
+        with observe(instances):
+            await until_one_ends(_wait(stop), *(one.failed() for one in instances))
 
 
 async def _wait(stop: asyncio.Event) -> None:

@@ -45,6 +45,10 @@ class Kind(NamedTuple):
 TEXT = Kind(str, str)
 NUMBER = Kind(str, int)
 KEY = Kind(lambda key: quote_from_bytes(key, safe=_SAFE), unquote_to_bytes)
+KEYS = Kind(
+    lambda keys: json.dumps([KEY.to(key) for key in keys]),
+    lambda text: [KEY.back(key) for key in json.loads(text)],
+)
 TEXTS = Kind(lambda texts: json.dumps(list(texts)), json.loads)
 ENDPOINTS = Kind(lambda texts: json.dumps(list(texts)), lambda text: tuple(json.loads(text)))
 
@@ -103,9 +107,19 @@ TABLE: dict[type[flow.FlowServiceError | kv.KvError], Row] = {
     kv.InvalidValue: Row(
         code=_code.INVALID_ARGUMENT, fields={"reason": TEXT, "path": TEXT, "key": KEY}
     ),
+    kv.SchemaViolated: Row(
+        code=_code.INVALID_ARGUMENT, fields={"type_": TEXT, "key": KEY}, findings=True
+    ),
+    kv.SchemaNotMet: Row(code=_code.FAILED_PRECONDITION, fields={"type_": TEXT, "keys": KEYS}),
+    kv.InvalidSchema: Row(
+        code=_code.INVALID_ARGUMENT, fields={"type_": TEXT, "reason": TEXT, "path": TEXT}
+    ),
     kv.ReservedType: Row(code=_code.INVALID_ARGUMENT, fields={"type_": TEXT, "owner": TEXT}),
     kv.Conflict: Row(code=_code.ABORTED, fields={"key": KEY, "expected": NUMBER, "actual": NUMBER}),
     kv.LayoutTooNew: Row(
+        code=_code.FAILED_PRECONDITION, fields={"found": NUMBER, "supported": NUMBER}
+    ),
+    kv.LayoutTooOld: Row(
         code=_code.FAILED_PRECONDITION, fields={"found": NUMBER, "supported": NUMBER}
     ),
     kv.StoreError: Row(code=_code.INTERNAL, bare=True),
@@ -171,7 +185,9 @@ def _findings(error: flow.FlowServiceError | kv.KvError) -> Iterable[Finding]:
     """What is wrong with the input, for ``BadRequest``."""
     if isinstance(error, flow.InvalidInput):
         yield from error.findings
-    elif isinstance(error, kv.InvalidValue):
+    elif isinstance(error, kv.SchemaViolated):
+        yield from (Finding(found.path, found.message) for found in error.findings)
+    elif isinstance(error, kv.InvalidValue | kv.InvalidSchema):
         yield Finding(error.path, error.reason)
     elif isinstance(error, kv.InvalidName):
         yield Finding(error.what, error.rule)

@@ -188,7 +188,7 @@ async def test_a_schema_holds_for_all_that_is_put(store: Store, ks: Keyspace) ->
     revision = await config.put("prompt", "a", {"text": "hello"})
     with pytest.raises(SchemaViolated) as refused:
         await config.put("prompt", "a", {"text": 1, "n": 1234567})
-    assert [v.path for v in refused.value.violations] == ["$.n", "$.text"]
+    assert [v.path for v in refused.value.findings] == ["$.n", "$.text"]
     assert "1234567" not in str(refused.value)
     with pytest.raises(SchemaViolated):
         await config.put_many({("tool", "x"): 1, ("prompt", "b"): {}})
