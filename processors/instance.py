@@ -107,7 +107,7 @@ async def hosted(
     )
 
     def status() -> InstanceStatus | None:
-        if not informer.revision:
+        if not (informer.revision and reconciler.listens):
             return None
         return fold(reconciler.rows(), informer.revision, about)
 

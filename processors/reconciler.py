@@ -98,6 +98,7 @@ class Reconciler(Owner):
         )
         self._slots: dict[bytes, Slot] = {}
         self._moved = asyncio.Event()
+        self._listening = asyncio.Event()
         self._prefix = len(informer.range.start)
 
     # -- what its owner sees -----------------------------------------------------------------
@@ -122,6 +123,11 @@ class Reconciler(Owner):
             if slot.since
         ]
 
+    @property
+    def listens(self) -> bool:
+        """Whether it has begun: before that, it says nothing of variants that are there already."""
+        return self._listening.is_set()
+
     async def until(self, predicate: Callable[[Reconciler], bool]) -> None:
         """Return once ``predicate`` holds; it is asked after every change."""
         while not predicate(self):
@@ -130,6 +136,7 @@ class Reconciler(Owner):
 
     async def quiet(self) -> None:
         """Return when nothing is left to do but retries that are not due yet."""
+        await self._listening.wait()
         await self._queue.quiet()
         while steps := self._steps():
             await asyncio.wait(steps)
@@ -167,6 +174,7 @@ class Reconciler(Owner):
 
     async def _run(self) -> None:
         await self._ready()
+        self._listening.set()
         self._informer.subscribe(self.heard)
         await self._queue.run(self._reconcile)
 

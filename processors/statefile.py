@@ -244,7 +244,7 @@ class StateFile(Owner):
     # -- while it does -----------------------------------------------------------------------
 
     def _heard(self, batch: Batch[Any]) -> None:
-        if batch.revision and batch.changes:
+        if batch.changes:
             self._dirty.set()
 
     async def _save(self) -> None:

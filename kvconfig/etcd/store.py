@@ -145,15 +145,13 @@ class EtcdStore:
 
     async def keep_alive(self, lease: LeaseId) -> int:
         async def renew(channel: grpc.aio.Channel, metadata: Metadata) -> pb.LeaseKeepAliveResponse:
-            stream = channel.stream_stream(
+            # On the wire a stream of one request. As `stream_stream`, grpc.aio leaves the task that
+            # sends it pending where the call fails early.
+            stream = channel.unary_stream(
                 "/etcdserverpb.Lease/LeaseKeepAlive",
                 request_serializer=pb.LeaseKeepAliveRequest.SerializeToString,
                 response_deserializer=pb.LeaseKeepAliveResponse.FromString,
-            )(
-                iter([pb.LeaseKeepAliveRequest(ID=lease)]),
-                timeout=self._timeout_s,
-                metadata=metadata,
-            )
+            )(pb.LeaseKeepAliveRequest(ID=lease), timeout=self._timeout_s, metadata=metadata)
             async for response in stream:
                 return response
             raise Unavailable("the keep-alive stream ended", endpoints=self._endpoints.names)

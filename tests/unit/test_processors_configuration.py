@@ -83,6 +83,10 @@ async def test_it_is_complete_when_a_variant_is_entered() -> None:
         for _ in range(100):  # turns enough to enter it all the same
             await asyncio.sleep(0)
         assert writer.seen == []
+        assert not instance.reconciler.listens
+        await asyncio.sleep(0.1)  # as long as a status takes to be written, several times
+        status = await store.read(KEYS.processor("writer", "i1"))
+        assert status is None, "it would say that all runs"
         let_through.set()
         await instance.reconciler.until(lambda found: "f" in found.running)
         assert writer.seen == [{"a": Prompt("hello")}]
