@@ -11,8 +11,8 @@
         @asynccontextmanager
         async def variant(self, variant: Variant, tasks: Tasks) -> AsyncIterator[None]:
             prompts = self.config("prompt", Prompt)
-            unsubscribe = prompts.on_change(self.prompts_changed)
-            ...
+            with prompts.on_change(self.prompts_changed):
+                yield
 
 A view is one native watch of ``/<type>/``, shared by all processors of a process that read the type
 in the same shape. It is complete before the first variant is entered.
@@ -22,7 +22,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextvars import copy_context
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
@@ -73,20 +74,22 @@ class ConfigView(Mapping[str, T]):
         """What is wrong with the items that do not decode, by key."""
         return dict(self._errors)
 
-    def on_change(
-        self, handler: Callable[[tuple[ConfigChange[T], ...]], None]
-    ) -> Callable[[], None]:
+    def on_change(self, handler: Callable[[tuple[ConfigChange[T], ...]], None]) -> ExitStack:
         """Call ``handler`` with the changes of each revision, in the event loop; it must not block.
 
-        What is returned takes the handler off again. One that raises is logged and stays.
+        It is called in the context of this very call, so what it logs for a variant is about that
+        variant. Leaving what is returned (or ``close()``) takes it off again. A handler that raises
+        is logged and stays.
         """
+        context = copy_context()
 
-        def unsubscribe() -> None:
-            with suppress(ValueError):
-                self._handlers.remove(handler)
+        def call(changes: tuple[ConfigChange[T], ...]) -> None:
+            context.run(handler, changes)
 
-        self._handlers.append(handler)
-        return unsubscribe
+        self._handlers.append(call)
+        subscription = ExitStack()
+        subscription.callback(self._handlers.remove, call)
+        return subscription
 
     def __getitem__(self, key: str) -> T:
         return self._values[key]
@@ -100,6 +103,16 @@ class ConfigView(Mapping[str, T]):
     def _heard(self, batch: Batch[T]) -> None:
         taken = (self._take(change.key, change.new) for change in batch.changes)
         changes = tuple(change for change in taken if change is not None)
+        for change in changes:
+            logger.info(
+                "configuration changed",
+                extra={
+                    "type": self.informer.name,
+                    "key": change.key,
+                    "change": "delete" if change.key not in self._values else "put",
+                    "revision": batch.revision,
+                },
+            )
         for handler in tuple(self._handlers) if changes else ():
             try:
                 handler(changes)

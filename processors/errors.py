@@ -11,6 +11,8 @@
     └── CannotHost              a class or an id with which no processor can be run
 
 Whatever else a processor raises counts as a passing failure of that one variant, and is retried.
+Raise :class:`ProcessorError` itself for what is expected to pass: it is told in one line, anything
+else with its traceback.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, TypeAlias
 
 from kvconfig import jsonlog
@@ -65,6 +65,13 @@ class Tasks:
             self._draining.add(task)
         task.add_done_callback(self._done)
         return task
+
+    async def pause(self, seconds: float) -> bool:
+        """Sleep; ``False`` as soon as the variant is to stop: ``while await tasks.pause(1.0):``"""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.stopping.wait()
+        return not self.stopping.is_set()
 
     async def close(self, drain_s: float = 0.0) -> None:
         """End all, and return when all have ended: never before, even when cancelled itself."""

@@ -37,6 +37,7 @@ class Sessions(Owner):
         self._clock = clock
         self._backoff = backoff or Backoff()
         self._session: Session | None = None
+        self._said: type[StoreError] | None = None
         self._there = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
 
@@ -56,7 +57,13 @@ class Sessions(Owner):
                 await self._one()
                 logger.warning("session lost")
             except StoreError as error:
-                logger.warning("session not opened", extra={"reason": str(error)})
+                said = self._said is type(error)
+                self._said = type(error)
+                logger.log(
+                    logging.DEBUG if said else logging.WARNING,  # once for each kind and outage
+                    "session not opened",
+                    extra={"reason": str(error)},
+                )
             await asyncio.sleep(self._backoff.next_s())
 
     async def _one(self) -> None:
@@ -66,6 +73,7 @@ class Sessions(Owner):
             self._there.set()
             try:
                 self._backoff.reset()
+                self._said = None
                 logger.info("session opened", extra={"lease": f"{session.lease:x}"})
                 for listener in tuple(self._listeners):
                     listener()

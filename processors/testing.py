@@ -13,7 +13,8 @@
 
 The store is the one that passes etcd's contract tests, so what holds here holds on etcd. What is
 put while there is an :meth:`Harness.outage` is heard after it. Everything that waits has a
-deadline, and says what there was instead.
+deadline, and says what there was instead. Leaving the harness stops all variants in good order, so
+after it is the place to look at what they did.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from processors.instance import Instance, hosted
 from processors.processor import FlowProcessor
 from processors.reconciler import Reconciler
 from processors.sessions import Sessions
+from processors.stats import Stats
 from processors.variant import Value, Variant
 
 __all__ = ["Harness"]
@@ -143,6 +145,15 @@ class Harness(Generic[P]):
 
         await self._until(runs, f"{variant} runs")
         return self.instance.reconciler.running[variant]
+
+    def live(self, variant: str) -> Variant | None:
+        """What runs of it at this moment: the last good value, while a newer one is bad."""
+        return self.instance.reconciler.running.get(variant)
+
+    @property
+    def stats(self) -> Stats:
+        """How often variants were started, updated in place, stopped, and so on."""
+        return self.instance.reconciler.stats
 
     async def failed(self, variant: str) -> VariantFailure:
         """Wait until it is reported as failed; why. (The last good one may run.)"""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 
 import msgspec
 import pytest
@@ -99,7 +100,7 @@ async def test_it_is_live_and_calls_back() -> None:
     store = MemoryStore()
     async with hosting(store, writer) as (config, _):
         view = writer.config("prompt", Prompt)
-        unsubscribe = view.on_change(heard.extend)
+        subscription = view.on_change(heard.extend)
         await config.put("prompt", "a", {"text": "hello"})
         await config.put("prompt", "a", {"text": "hello", "size": 0})
         await config.put("tool", "a", {"another": "type"})
@@ -113,8 +114,8 @@ async def test_it_is_live_and_calls_back() -> None:
             ConfigChange("b/c", None, Prompt("deep", 3)),
         ]
         assert dict(view) == {"b/c": Prompt("deep", 3)}
-        unsubscribe()
-        unsubscribe()
+        subscription.close()
+        subscription.close()
         await config.delete("prompt", "b/c")
         await up_to(view, store.revision)
         assert len(heard) == 4
@@ -183,6 +184,24 @@ async def test_a_handler_that_fails_does_not_cost_the_others(
         await up_to(view, await config.put("prompt", "b", {"text": "1"}))
         assert [change.key for change in heard] == ["a", "b"]
         assert [r.getMessage() for r in caplog.records].count("handler failed") == 2
+
+
+async def test_a_handler_is_called_where_it_was_registered() -> None:
+    """What it logs for a variant is about that variant; leaving the block takes it off."""
+    here: ContextVar[str] = ContextVar("here", default="")
+    heard: list[str] = []
+    writer = Writer()
+    async with hosting(MemoryStore(), writer) as (config, _):
+        view = writer.config("prompt", Prompt)
+
+        async def variant() -> None:
+            here.set("in the variant")
+            with view.on_change(lambda _: heard.append(here.get())):
+                await up_to(view, await config.put("prompt", "a", {"text": "1"}))
+            await up_to(view, await config.put("prompt", "b", {"text": "1"}))
+
+        await asyncio.create_task(variant())
+        assert heard == ["in the variant"]
 
 
 async def test_one_watch_serves_all_that_read_alike() -> None:

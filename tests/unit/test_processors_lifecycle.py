@@ -253,3 +253,25 @@ async def test_a_task_that_fails_while_it_drains_is_no_crash() -> None:
     await variant.stop(5)
     assert variant.ended
     assert variant.error is None
+
+
+async def test_a_pause_ends_when_the_variant_is_to_stop() -> None:
+    """A loop that works now and then needs no more than that to end in good order."""
+    turns: list[bool] = []
+    turned = asyncio.Event()
+
+    async def work(tasks: Tasks) -> None:
+        turns.append(await tasks.pause(0.001))
+        turned.set()
+        turns.append(await tasks.pause(3600))
+
+    @asynccontextmanager
+    async def open_(_: Variant, tasks: Tasks) -> AsyncIterator[None]:
+        tasks.spawn(work(tasks), drain=True)
+        yield
+
+    variant = RunningVariant(VARIANT, open_, lambda: None, drain_timeout_s=5)
+    await variant.start(5)
+    await turned.wait()
+    await variant.stop(5)
+    assert turns == [True, False]

@@ -461,14 +461,14 @@ async def test_a_link_stays_a_link(tmp_path: Path) -> None:
 async def test_changes_are_written_together(file: File, heard: Heard) -> None:
     """The first at once, those that follow within `every_s` together; on leaving, the rest."""
     store = MemoryStore()
-    await put(store, a="0")
+    await put(store, a="0", z="0")
     async with life(store, file, every_s=SELDOM_S) as informer:
         await eventually(file.exists)
         for turn in range(1, 201):
             await put(store, a=str(turn))
-        await informer.until(lambda _: values(informer) == {"a": "200"})
-        assert file.held() == {"a": "0"}
-    assert file.held() == {"a": "200"}
+        await informer.until(lambda _: values(informer) == {"a": "200", "z": "0"})
+        assert file.held() == {"a": "0", "z": "0"}
+    assert file.held() == {"a": "200", "z": "0"}
     assert heard.all() == [ABSENT, WRITTEN, WRITTEN]
 
 

@@ -32,6 +32,18 @@ async def test_put_and_delete() -> None:
         await harness.delete("a")
         await harness.stopped("a")
         assert harness.processor.live == {}
+        assert (harness.stats.starts, harness.stats.restarts, harness.stats.stops) == (2, 1, 2)
+
+
+async def test_the_last_good_value_is_seen() -> None:
+    """While a newer one is bad it runs on, and the failure says why."""
+    async with Harness(Probe()) as harness:
+        await harness.put("a", topics=IN, parameters={"n": 1})
+        good = await harness.running("a")
+        await harness.put("a", topics={})
+        await harness.failed("a")
+        assert harness.live("a") == good
+        assert harness.live("b") is None
 
 
 async def test_failures() -> None:
