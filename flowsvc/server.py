@@ -1,8 +1,8 @@
 """The gRPC server: messages in, :class:`flowsvc.model.Flows` called, messages out. No decisions.
 
-Beside the flow service it answers ``grpc.health.v1``, and reflection where that is asked for. Any
-number of servers may work on one etcd: none holds anything that another one needs, so each of them
-can be killed at any moment.
+Beside the flow service it offers the configuration, where it is given one, ``grpc.health.v1``, and
+reflection where that is asked for. Any number of servers may work on one etcd: none holds anything
+that another one needs, so each of them can be killed at any moment.
 
 What is logged never holds a value, neither of a request nor of an answer: names of methods, codes,
 classes of errors, and for a defect the lines of code that it went through.
@@ -17,11 +17,11 @@ import asyncio
 import ipaddress
 import logging
 import traceback
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -29,13 +29,16 @@ from google.protobuf.message import Message
 # Without types.
 from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
 
-from flowsvc.api import convert, methods
+from flowsvc import config_server
+from flowsvc.api import config_methods, convert, methods
 from flowsvc.api.errors import DETAILS_KEY, status_to
 from flowsvc.api.health import HEALTH_SERVICE, Health
 from flowsvc.api.methods import Method
+from flowsvc.api.pieces import pieces_of
 from flowsvc.api.v1 import flow_pb2 as pb
 from flowsvc.errors import FlowServiceError
 from flowsvc.model import DefinitionKind, Flows, HistoryEntry, Pruned
+from kvconfig.config import Configuration
 from kvconfig.errors import KvError
 from kvconfig.owner import until_one_ends
 
@@ -43,17 +46,17 @@ __all__ = ["ListenRefused", "serve"]
 
 _log = logging.getLogger(__name__)
 
-PIECE_BYTES = 1024 * 1024
-"""How large a piece of a list grows; one item may be larger, up to the message limit."""
-
 _DETAILS_BYTES = 5_000  # for callers that say nothing: gRPC clients take 8 KiB of metadata
 _DETAILS_MOST_BYTES = 512 * 1024
 _MAX_CONCURRENT_CALLS = 1_000
 _MAX_WATCHES = 500  # of those calls: watches last, and must leave room for the others
 
 T = TypeVar("T")
-M = TypeVar("M", bound=Message)
 Context = grpc.aio.ServicerContext[Any, Any]
+
+_Answer = Callable[[Any], Awaitable[Message]]
+_Answers = Callable[[Any], AsyncIterator[Message]]
+_Handlers: TypeAlias = "dict[str, grpc.RpcMethodHandler[Any, Any]]"
 
 
 class ListenRefused(ValueError):
@@ -69,6 +72,7 @@ async def serve(
     flows: Flows,
     listen: str = "127.0.0.1:0",
     *,
+    config: Configuration | None = None,
     grace_s: float = 5.0,
     reflection: bool = False,
     fresh: Callable[[], bool] = lambda: True,
@@ -76,8 +80,9 @@ async def serve(
 ) -> AsyncIterator[int]:
     """Serve ``flows`` on ``listen`` (``host:port``, ``[::1]:port``, ``unix:path``); gives the port.
 
-    ``reflection``: tell foreign clients what there is. ``fresh``: whether ``flows`` knows enough to
-    be asked; asked every ``fresh_every_s`` seconds, and told to who asks for the server's health.
+    ``config``: the configuration, to be served too. ``reflection``: tell foreign clients what there
+    is. ``fresh``: whether ``flows`` knows enough to be asked; asked every ``fresh_every_s``
+    seconds, and told to who asks for the server's health.
 
     On leaving the health is NOT_SERVING, watches end as UNAVAILABLE, no new call is accepted, and
     those that run have ``grace_s`` seconds to end. Raises :class:`ListenRefused` before anything is
@@ -93,15 +98,17 @@ async def serve(
         ],
         maximum_concurrent_rpcs=_MAX_CONCURRENT_CALLS,
     )
-    watches = _Watches(flows)
-    handlers = {method.name: _handler(flows, method, watches) for method in methods.METHODS}
+    watches = _Watches()
+    services = {methods.SERVICE: _flow_handlers(flows, watches)}
+    if config is not None:
+        services[config_methods.SERVICE] = _config_handlers(config, watches)
     server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler(methods.SERVICE, handlers),)
+        [grpc.method_handlers_generic_handler(*service) for service in services.items()]
     )
-    health = Health(fresh, every_s=fresh_every_s)
+    health = Health(fresh, services, every_s=fresh_every_s)
     health.add_to(server)
     if reflection:
-        _add_reflection(server)
+        _add_reflection(server, services)
     try:
         port = server.add_insecure_port(listen)
     except RuntimeError as error:
@@ -116,8 +123,8 @@ async def serve(
             await server.stop(grace_s)
 
 
-def _add_reflection(server: grpc.aio.Server) -> None:
-    names = (methods.SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
+def _add_reflection(server: grpc.aio.Server, services: Iterable[str]) -> None:
+    names = (*services, HEALTH_SERVICE, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
 
 
@@ -140,71 +147,73 @@ def _check_listen(listen: str) -> None:
 # -- one call ------------------------------------------------------------------------------------
 
 
-def _handler(
-    flows: Flows, method: Method[Any, Any], watches: _Watches
-) -> grpc.RpcMethodHandler[Any, Any]:
-    """What gRPC calls: decode, call, encode, and turn every error into a status."""
-    coders = (method.request.FromString, method.response.SerializeToString)
-    if method is methods.WATCH_FLOWS:
-        return grpc.unary_stream_rpc_method_handler(watches.handle, *coders)
-    if method.streams:
-        return grpc.unary_stream_rpc_method_handler(partial(_stream, flows, method), *coders)
-    return grpc.unary_unary_rpc_method_handler(partial(_unary, flows, method), *coders)
+def _unary(method: Method[Any, Any], answer: _Answer) -> grpc.RpcMethodHandler[Any, Any]:
+    """What gRPC calls for one answer: decode, call, encode, and turn every error into a status."""
+
+    async def handle(request: Message, context: Context) -> Message:
+        try:
+            return await answer(request)
+        except Exception as error:  # noqa: BLE001 - the boundary: all that is raised is told
+            await _abort(context, method, error)
+
+    return grpc.unary_unary_rpc_method_handler(handle, *_coders(method))
 
 
-async def _unary(
-    flows: Flows, method: Method[Any, Any], request: Message, context: Context
-) -> Message:
-    call, to = _CALLS[method]
-    try:
-        return to(await call(flows, request))
-    except Exception as error:  # noqa: BLE001 - the boundary: all that is raised is told
-        await _abort(context, method, error)
+def _stream(method: Method[Any, Any], answers: _Answers) -> grpc.RpcMethodHandler[Any, Any]:
+    """The same for an answer that comes in pieces."""
+
+    async def handle(request: Message, context: Context) -> AsyncIterator[Message]:
+        try:
+            async with _closing(answers(request)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except Exception as error:  # noqa: BLE001 - the boundary: all that is raised is told
+            await _abort(context, method, error)
+
+    return grpc.unary_stream_rpc_method_handler(handle, *_coders(method))
 
 
-async def _stream(
-    flows: Flows, method: Method[Any, Any], request: Message, context: Context
-) -> AsyncIterator[Message]:
-    call, to = _LISTS[method]
-    try:
-        items = [to(item) for item in await call(flows, request)]
-    except Exception as error:  # noqa: BLE001 - the boundary: all that is raised is told
-        await _abort(context, method, error)
-    for piece in pieces_of(items):
-        yield method.response(**{method.items: piece})
+def _coders(method: Method[Any, Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    return method.request.FromString, method.response.SerializeToString
 
 
 class _Watches:
-    """The calls of WatchFlows. They end when somebody sets ``stopping``."""
+    """The calls that watch. They end when somebody sets ``stopping``."""
 
-    def __init__(self, flows: Flows) -> None:
-        self._flows = flows
+    def __init__(self) -> None:
         self._running = 0
         self.stopping = asyncio.Event()
 
-    async def handle(self, _request: pb.WatchFlowsRequest, context: Context) -> None:
-        """One call."""
-        if self._running >= _MAX_WATCHES:
-            said = f"{_MAX_WATCHES} watches run already"
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, said)
-        self._running += 1
-        try:
-            await context.send_initial_metadata(((methods.WATCHING_KEY, "true"),))
-            await until_one_ends(self._send(context), self._stopped())
-        except Exception as error:  # noqa: BLE001 - the boundary: all that is raised is told
-            await _abort(context, methods.WATCH_FLOWS, error)
-        finally:
-            self._running -= 1
-        # Also where the flows' own watch has ended: they are about to be closed.
-        await context.abort(grpc.StatusCode.UNAVAILABLE, "the server stops")
+    def handler(
+        self, method: Method[Any, Any], answers: _Answers
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        """What gRPC calls for one."""
 
-    async def _send(self, context: Context) -> None:
-        async with _closing(self._flows.watch_flows()) as statuses:
-            async for status in statuses:
-                await context.write(convert.answer_to(status))
+        async def handle(request: Message, context: Context) -> None:
+            if self._running >= _MAX_WATCHES:
+                said = f"{_MAX_WATCHES} watches run already"
+                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, said)
+            self._running += 1
+            try:
+                await context.send_initial_metadata(((methods.WATCHING_KEY, "true"),))
+                await until_one_ends(_send(answers(request), context), self._stopped())
+            except Exception as error:  # noqa: BLE001 - the boundary: all that is raised is told
+                await _abort(context, method, error)
+            finally:
+                self._running -= 1
+            # Also where what is watched has ended: it is about to be closed.
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the server stops")
+
+        return grpc.unary_stream_rpc_method_handler(handle, *_coders(method))
 
     async def _stopped(self) -> None:
         await self.stopping.wait()
+
+
+async def _send(answers: AsyncIterator[Message], context: Context) -> None:
+    async with _closing(answers) as messages:
+        async for message in messages:
+            await context.write(message)
 
 
 @asynccontextmanager
@@ -249,6 +258,48 @@ def _details_limit(context: Context) -> int:
 
 
 # -- what each method does -----------------------------------------------------------------------
+
+
+def _config_handlers(config: Configuration, watches: _Watches) -> _Handlers:
+    """The config service: see :mod:`flowsvc.config_server`."""
+    watch = config_methods.WATCH_CONFIG
+    handlers = {watch.name: watches.handler(watch, partial(config_server.watch, config))}
+    for method in config_methods.METHODS:
+        if call := config_server.CALLS.get(method):
+            handlers[method.name] = _unary(method, partial(call, config))
+        elif method is not watch:
+            handlers[method.name] = _stream(method, partial(config_server.list_, config, method))
+    return handlers
+
+
+def _flow_handlers(flows: Flows, watches: _Watches) -> _Handlers:
+    """The flow service."""
+    watch = methods.WATCH_FLOWS
+    return {
+        watch.name: watches.handler(watch, partial(_watch, flows)),
+        **{m.name: _unary(m, partial(_call, flows, m)) for m in _CALLS},
+        **{m.name: _stream(m, partial(_list, flows, m)) for m in _LISTS},
+    }
+
+
+async def _call(flows: Flows, method: Method[Any, Any], request: Any) -> Message:
+    call, to = _CALLS[method]
+    return to(await call(flows, request))
+
+
+async def _list(
+    flows: Flows, method: Method[Any, Any], request: Any
+) -> AsyncGenerator[Message, None]:
+    call, to = _LISTS[method]
+    for piece in pieces_of([to(item) for item in await call(flows, request)]):
+        yield method.response(**{method.items: piece})
+
+
+async def _watch(flows: Flows, _request: pb.WatchFlowsRequest) -> AsyncGenerator[Message, None]:
+    async with _closing(flows.watch_flows()) as statuses:
+        async for status in statuses:
+            yield convert.answer_to(status)
+
 
 _Call = Callable[[Flows, Any], Awaitable[Any]]
 _Convert = Callable[[Any], Message]
@@ -315,18 +366,3 @@ _LISTS: dict[Method[Any, Any], tuple[_Call, _Convert]] = {
     methods.GET_HISTORY: (_history, convert.answer_to),
     methods.LIST_FLOW_STATUSES: (lambda flows, _: flows.list_statuses(), convert.answer_to),
 }
-
-
-def pieces_of(items: Iterable[M], most_bytes: int = PIECE_BYTES) -> Iterator[list[M]]:
-    """The items in order, in pieces that stay below ``most_bytes`` unless one item is larger."""
-    piece: list[M] = []
-    size = 0
-    for item in items:
-        grown = item.ByteSize() + 8
-        if piece and size + grown > most_bytes:
-            yield piece
-            piece, size = [], 0
-        piece.append(item)
-        size += grown
-    if piece:
-        yield piece

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
 
-from flowsvc.api.methods import SERVICE
 from kvconfig.owner import Owner
 
 __all__ = ["HEALTH_SERVICE", "Health"]
@@ -21,21 +20,22 @@ __all__ = ["HEALTH_SERVICE", "Health"]
 HEALTH_SERVICE: str = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 _Status = health_pb2.HealthCheckResponse
-_SERVICES = ("", SERVICE)
 _log = logging.getLogger(__name__)
 
 
 class Health(Owner):
-    """The state of the server (``""``) and of its one service, asked of ``fresh`` again and again.
+    """The state of the server (``""``) and of its ``services``, asked of ``fresh`` again and again.
 
     As an owner it has the task that asks. What ``fresh`` raises counts as not fresh.
     """
 
     name = "of the server"
 
-    def __init__(self, fresh: Callable[[], bool], *, every_s: float) -> None:
+    def __init__(
+        self, fresh: Callable[[], bool], services: Iterable[str], *, every_s: float
+    ) -> None:
         self._fresh, self._every_s = fresh, every_s
-        self._servicer = _Servicer()
+        self._servicer = _Servicer(services)
         self._serving: bool | None = None
 
     def add_to(self, server: Any) -> None:
@@ -72,7 +72,8 @@ class Health(Owner):
 class _Servicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # untyped
     """The two methods. grpc's own servicer has watches that a server which stops would wait for."""
 
-    def __init__(self) -> None:
+    def __init__(self, services: Iterable[str]) -> None:
+        self._known = frozenset(("", *services))
         self._status = _Status.NOT_SERVING
         self._stopping = False
         self._changed = asyncio.Condition()
@@ -85,7 +86,7 @@ class _Servicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # untyped
             self._changed.notify_all()
 
     def _of(self, service: str) -> Any:
-        return self._status if service in _SERVICES else _Status.SERVICE_UNKNOWN
+        return self._status if service in self._known else _Status.SERVICE_UNKNOWN
 
     async def Check(self, request: Any, context: Any) -> Any:  # noqa: N802 - its name there
         status = self._of(request.service)

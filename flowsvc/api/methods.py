@@ -1,4 +1,4 @@
-"""Every method of the service, once: what the server registers and what the client calls.
+"""Every method of the flow service, once: what the server registers and what the client calls.
 
 There are no generated stubs: a method is a name on the wire and two message types, and these tables
 hold them. A test compares them with the descriptor of ``flow.proto``.
@@ -76,7 +76,7 @@ hundred findings needs more. Our client raises its limit and says so; for others
 """
 
 WATCHING_KEY = "kvconfig-watching"
-"""Initial metadata of WatchFlows: the watch has begun. A refusal has initial metadata too."""
+"""Initial metadata of a watch: it has begun. A refusal has initial metadata too."""
 
 Req = TypeVar("Req", bound=Message)
 Resp = TypeVar("Resp", bound=Message)
@@ -91,6 +91,7 @@ class Method(Generic[Req, Resp]):
     whose answer was lost. ``wait_s``: how much longer than others it may take by its nature.
     """
 
+    service: str = SERVICE
     name: str
     request: type[Req]
     response: type[Resp]
@@ -102,12 +103,12 @@ class Method(Generic[Req, Resp]):
     @property
     def path(self) -> str:
         """Its name on the wire."""
-        return f"/{SERVICE}/{self.name}"
+        return f"/{self.service}/{self.name}"
 
     @property
     def items(self) -> str:
-        """The field of a piece that holds its items, the only one there is."""
-        (field,) = self.response.DESCRIPTOR.fields
+        """The field of a piece that holds its items: the first."""
+        field, *_ = self.response.DESCRIPTOR.fields
         return field.name
 
 

@@ -54,6 +54,8 @@ LISTS = {
     "blueprint": "`flowctl blueprint list` shows what is there",
     "parameter type": "`flowctl parameter-type list` shows what is there",
     "history entry": "its `history` lists the operations that are known",
+    "configuration item": "`flowctl config list TYPE` shows what is there",
+    "schema": "`flowctl config list schema` shows what is there",
 }
 """Where to look for what does not exist, by kind."""
 
@@ -71,7 +73,10 @@ CURES: dict[type[Exception], Callable[[Any], str]] = {
         "with --endpoints none is needed"
     ),
     kv.Unavailable: lambda _: "is it running? --endpoints or ETCDCTL_ENDPOINTS names another",
-    kv.OutcomeUnknown: lambda _: "look what stands now; the same --op again is done once at most",
+    kv.OutcomeUnknown: lambda _: (
+        "look what stands now; with the same --op, or with --if-revision, it is done once at most"
+    ),
+    kv.TooManyOperations: lambda _: "`flowctl import` writes any number, in many transactions",
 }
 
 
@@ -87,6 +92,8 @@ def explain(error: Exception) -> str:
         lines += [
             f"  {finding.severity}: {finding.path}: {finding.message}" for finding in error.findings
         ]
+    elif isinstance(error, kv.SchemaViolated):
+        lines += [f"  error: {finding}" for finding in error.findings]
     cure = _nearest(CURES, error)
     if cure and (hint := cure(error)):
         lines.append(f"hint: {hint}")
@@ -96,6 +103,8 @@ def explain(error: Exception) -> str:
 def _headline(error: Exception) -> str:
     if isinstance(error, flow.InvalidInput):
         return f"{error.subject} is not valid" if error.findings else error.subject
+    if isinstance(error, kv.SchemaViolated):
+        return f"{kv.show_key(error.key)} is not as /schema/{error.type} demands"
     return str(error) or type(error).__name__
 
 

@@ -85,7 +85,7 @@ def command(
     log_format: Literal["json", "text"],
     log_level: str,
 ) -> None:
-    """Run the flow service on an etcd, until SIGTERM.
+    """Run the flow service on an etcd, until SIGTERM. It offers the configuration as well.
 
     Any number may run on one etcd; none of them is a leader, and any can be killed at any moment.
     The first line of the log that says "listening" holds the address. Health is told by
@@ -119,23 +119,26 @@ async def _serve(
 
     from flowsvc import server
     from flowsvc.service import FlowService
+    from kvconfig.config import Config
     from kvconfig.keyspace import Keyspace
 
     log = logging.getLogger(__name__)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    keyspace = Keyspace(settings.root)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
         async with (
             open_store(settings) as store,
-            FlowService(store, Keyspace(settings.root)) as service,
+            FlowService(store, keyspace) as service,
         ):
             ages = _cache_ages(service)
             with _measured(service, ages, metrics_port) as (flows, metrics_at):
                 async with server.serve(
                     flows,
                     listen,
+                    config=Config(store, keyspace),
                     grace_s=grace_s,
                     reflection=reflection,
                     fresh=lambda: all(age_s() < FRESH_S for age_s in ages.values()),

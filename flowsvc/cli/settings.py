@@ -13,7 +13,7 @@ import click
 
 if TYPE_CHECKING:
     from flowsvc.model import Actor, Flows
-    from kvconfig.config import Config
+    from kvconfig.config import Configuration
     from kvconfig.etcd import EtcdStore
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Settings",
     "actor",
     "ask",
+    "ask_config",
     "connection",
     "connection_options",
     "endpoints_option",
@@ -42,8 +43,8 @@ T = TypeVar("T")
 class Settings:
     """How to reach flows: through ``server``, or in process on the etcd at ``endpoints``.
 
-    Where both are set, ``server`` is asked for flows, and ``endpoints`` are for the configuration
-    that only etcd holds. ``root`` is ``""`` or ``@name``; ``timeout_s`` bounds each call.
+    Where both are set, ``server`` is asked for flows and configuration, and ``endpoints`` are for
+    what needs etcd itself. ``root`` is ``""`` or ``@name``; ``timeout_s`` bounds each call.
     """
 
     server: str | None = None
@@ -202,16 +203,22 @@ async def open_flows(settings: Settings) -> AsyncIterator[Flows]:
 
 
 @asynccontextmanager
-async def open_config(settings: Settings) -> AsyncIterator[Config | None]:
-    """The configuration layer, which is etcd itself; ``None`` where no endpoints are set."""
-    if not settings.endpoints:
-        yield None
-        return
-    from kvconfig.config import Config
-    from kvconfig.keyspace import Keyspace
+async def open_config(settings: Settings) -> AsyncIterator[Configuration]:
+    """The configuration: over gRPC where a server is set, otherwise in this process, on etcd."""
+    if settings.server:
+        from flowsvc.config_client import ConfigClient
 
-    async with open_store(settings) as store:
-        yield Config(store, Keyspace(settings.root))
+        async with ConfigClient(settings.server, timeout_s=settings.timeout_s) as client:
+            yield client
+    else:
+        from kvconfig.config import Config
+        from kvconfig.keyspace import Keyspace
+        from kvconfig.layout import check_layout
+
+        keyspace = Keyspace(settings.root)
+        async with open_store(settings) as store:
+            await check_layout(store, keyspace)
+            yield Config(store, keyspace)
 
 
 def open_store(settings: Settings) -> AbstractAsyncContextManager[EtcdStore]:
@@ -255,5 +262,17 @@ def ask(settings: Settings, question: Callable[[Flows], Coroutine[Any, Any, T]])
     async def main() -> T:
         async with open_flows(settings) as flows:
             return await question(flows)
+
+    return run(main())
+
+
+def ask_config(
+    settings: Settings, question: Callable[[Configuration], Coroutine[Any, Any, T]]
+) -> T:
+    """Open the configuration, ask it, and give its answer."""
+
+    async def main() -> T:
+        async with open_config(settings) as config:
+            return await question(config)
 
     return run(main())

@@ -7,13 +7,15 @@ schema changes at the same moment.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from kvconfig.codec import encode, parse_json
+from kvconfig.config.following import follow
+from kvconfig.config.port import ConfigChanges, ConfigItem, Configuration, Found, Removed
 from kvconfig.config.schema import Schema
 from kvconfig.errors import (
     Conflict,
@@ -45,20 +47,10 @@ from kvconfig.txn import (
 )
 from kvconfig.txn import at_revision as at
 
-__all__ = ["Config", "ConfigItem"]
+__all__ = ["Config"]
 
 MAX_TRIES = 16
 """How often a write is planned again because the schema of a type changed meanwhile."""
-
-
-class ConfigItem(msgspec.Struct, frozen=True, kw_only=True):
-    """One item as it stands at ``mod_revision``; ``version`` counts its writes."""
-
-    type: str
-    key: str
-    value: Any
-    mod_revision: Revision
-    version: int
 
 
 class _Known(msgspec.Struct, frozen=True):
@@ -89,12 +81,15 @@ class _Write(msgspec.Struct, frozen=True):
         )
 
 
-class Config:
-    """The configuration in one store, under one root.
+class _Standing(msgspec.Struct, frozen=True):
+    """What stands at some keys as of ``revision``: ``None`` where there is nothing."""
 
-    A name is a type and a key. Every method raises ``InvalidName`` for what cannot be one, and a
-    ``StoreError`` as the store says.
-    """
+    revision: Revision
+    at: Mapping[bytes, KeyValue | None]
+
+
+class Config(Configuration):
+    """:class:`Configuration` in one store, under one root."""
 
     def __init__(self, store: Store, keyspace: Keyspace) -> None:
         self._store = store
@@ -103,38 +98,30 @@ class Config:
 
     # -- reading -----------------------------------------------------------------------------
 
-    async def get(self, type_: str, key: str) -> ConfigItem | None:
-        """One item, or ``None``. Raises ``InvalidValue`` where it is not JSON."""
-        found = await self._store.read(self._ks.item(type_, key))
+    async def get(self, type_: str, key: str, *, revision: int = 0) -> ConfigItem | None:
+        """See :meth:`Configuration.get`."""
+        found = await self._store.read(self._ks.item(type_, key), revision=Revision(revision))
         return None if found is None else self._item(found)
 
-    async def get_many(self, names: Iterable[tuple[str, str]]) -> Sequence[ConfigItem]:
-        """Those of ``names`` that are there, in their order, as of one revision."""
+    async def get_many(
+        self, names: Iterable[tuple[str, str]], *, revision: int = 0
+    ) -> Found[ConfigItem]:
+        """See :meth:`Configuration.get_many`."""
         keys = [self._ks.item(*name) for name in dict.fromkeys(names)]
-        found = await self._read(keys)
-        return [self._item(kv) for key in keys if (kv := found[key]) is not None]
+        stands = await self._read(keys, Revision(revision))
+        items = [self._item(kv) for key in keys if (kv := stands.at[key]) is not None]
+        return Found(items, revision=stands.revision)
 
-    async def list(self, type_: str, under: str = "") -> Sequence[ConfigItem]:
-        """All items of a type, by key, at one revision; those below ``under/`` where given.
-
-        Raises ``InvalidValue`` or ``InvalidName`` for what somebody else wrote there.
-        """
-        page = await list_all(self._store, self._range(type_, under))
-        return [self._item(kv) for kv in page.items]
-
-    async def keys(self, type_: str, under: str = "") -> Sequence[str]:
-        """The keys that :meth:`list` would give, without reading the values."""
-        page = await list_all(self._store, self._range(type_, under), keys_only=True)
-        return [self._ks.parse_item(kv.key).key for kv in page.items]
-
-    async def types(self) -> Sequence[str]:
-        """Which types there are, reserved ones too; a read for each, and none of values."""
-        found: list[str] = []
+    async def types(self, *, revision: int = 0) -> Found[str]:
+        """See :meth:`Configuration.types`: a read for each, and none of values."""
+        found: Found[str] = Found(revision=Revision(revision))
         rest = self._ks.everything()
         base = rest.start
         while True:
-            ask = Read(rest.start, rest.end, limit=1, keys_only=True)
-            items = _reads(await self._store.commit(Txn(then=(ask,))))[0].items
+            ask = Read(rest.start, rest.end, limit=1, keys_only=True, revision=found.revision)
+            commit = await self._store.commit(Txn(then=(ask,)))
+            found.revision = found.revision or commit.revision
+            items = _reads(commit)[0].items
             if not items:
                 return found
             name, slash, _ = items[0].key.removeprefix(base).partition(b"/")
@@ -143,6 +130,28 @@ class Config:
             # What comes next in byte order: "0" follows "/".
             rest = Range(base + name + (b"0" if slash else b"\0"), rest.end)
 
+    async def keys(self, type_: str, under: str = "", *, revision: int = 0) -> Found[str]:
+        """See :meth:`Configuration.keys`."""
+        range_ = self._range(type_, under)
+        page = await list_all(self._store, range_, revision=Revision(revision), keys_only=True)
+        keys = [self._ks.parse_item(kv.key).key for kv in page.items]
+        return Found(keys, revision=page.revision)
+
+    def values(
+        self, type_: str, under: str = "", *, revision: int = 0
+    ) -> AsyncGenerator[Found[ConfigItem], None]:
+        """See :meth:`Configuration.values`."""
+        return self._pages([self._range(type_, under)], revision)
+
+    def everything(self, *types: str, revision: int = 0) -> AsyncGenerator[Found[ConfigItem], None]:
+        """See :meth:`Configuration.everything`."""
+        ranges = sorted(map(self._ks.type_range, set(types)), key=lambda range_: range_.start)
+        return self._pages(ranges or self._all_types(), revision, pass_over=(InvalidName,))
+
+    def changes(self, type_: str, key: str = "") -> AsyncGenerator[ConfigChanges, None]:
+        """See :meth:`Configuration.changes`."""
+        return follow(self.watch(type_, key), type_, self._ks.type_range(type_).start)
+
     def watch(self, type_: str, key: str = "") -> Informer[ConfigItem]:
         """A live view of a type, or of one of its keys; enter it to start it."""
         range_ = one(self._ks.item(type_, key)) if key else self._ks.type_range(type_)
@@ -150,31 +159,14 @@ class Config:
 
     # -- writing -----------------------------------------------------------------------------
 
-    async def put(
-        self, type_: str, key: str, value: object, *, if_revision: int | None = None
-    ) -> Revision:
-        """Write one item; its new mod_revision. See :meth:`put_many`."""
-        name = (type_, key)
-        given = {} if if_revision is None else {name: if_revision}
-        return await self.put_many({name: value}, if_revisions=given)
-
     async def put_many(
         self,
         values: Mapping[tuple[str, str], object],
         *,
         if_revisions: Mapping[tuple[str, str], int] | None = None,
+        resent: bool = False,
     ) -> Revision:
-        """Write all of ``values`` in one transaction, or none; their new mod_revision.
-
-        ``if_revisions`` has, for some of them, the mod_revision at which they must be still (0:
-        absent), else :class:`Conflict`. Where it has it for all, the write survives a lost reply,
-        unless somebody else writes another value meanwhile (equal ones count as these: count with
-        values of one's own). Otherwise a lost reply that leaves open whether it was written raises
-        :class:`OutcomeUnknown`; the last writer wins.
-
-        Raises ``ReservedType``, ``InvalidValue``, ``SchemaViolated`` and ``InvalidSchema`` before
-        anything is written, and ``TooManyOperations`` for more than one transaction can hold.
-        """
+        """See :meth:`Configuration.put_many`."""
         expected = if_revisions or {}
         writes = [
             _Write(
@@ -186,43 +178,31 @@ class Config:
             )
             for name, value in values.items()
         ]
-        return (await self._write(writes)).revision
-
-    async def delete(self, type_: str, key: str, *, if_revision: int | None = None) -> bool:
-        """Remove one item; whether there was one. ``if_revision`` and errors as in :meth:`put`."""
-        name = (type_, key)
-        given = {} if if_revision is None else {name: if_revision}
-        return await self.delete_many([name], if_revisions=given) > 0
+        return (await self._write(writes, resent=resent)).revision
 
     async def delete_many(
         self,
         names: Iterable[tuple[str, str]],
         *,
         if_revisions: Mapping[tuple[str, str], int] | None = None,
-    ) -> int:
-        """Remove all of ``names`` in one transaction, or none; how many there were.
-
-        ``if_revisions`` and errors as in :meth:`put_many`.
-        """
+        resent: bool = False,
+    ) -> Removed:
+        """See :meth:`Configuration.delete_many`."""
         expected = if_revisions or {}
         writes = [
             _Write(ItemName(*name), self._ks.writable_item(*name), expected.get(name))
             for name in dict.fromkeys(names)
         ]
-        commit = await self._write(writes)
-        return _deleted(commit) if commit.results else len(writes)
+        commit = await self._write(writes, resent=resent)
+        count = _deleted(commit) if commit.results else len(writes)
+        return Removed(count, revision=commit.revision)
 
     # -- schemas -----------------------------------------------------------------------------
 
     async def put_schema(
         self, type_: str, document: object, *, if_revision: int | None = None, force: bool = False
     ) -> Revision:
-        """Demand ``document``, a JSON Schema, of all that is put as ``type_`` from now on.
-
-        Raises ``InvalidSchema`` where it is none, and :class:`SchemaNotMet` where something stands
-        there that is not so (unless ``force``); :class:`Conflict` as in :meth:`put_many`, also for
-        a type that is written at the same moment.
-        """
+        """See :meth:`Configuration.put_schema`."""
         schema, key = Schema(type_, document), self._ks.schema(type_)
         range_ = self._ks.type_range(type_)
         compares = [] if if_revision is None else [at(key, Revision(if_revision))]
@@ -241,15 +221,34 @@ class Config:
             raise Conflict(key, expected=if_revision, actual=actual)
         raise Conflict(range_.start, expected=None, actual=None)
 
-    async def delete_schema(self, type_: str) -> bool:
-        """Demand nothing of that type any more; whether something was demanded."""
+    async def delete_schema(self, type_: str) -> Removed:
+        """See :meth:`Configuration.delete_schema`."""
         commit = await self._store.commit(Txn(then=(Delete(self._ks.schema(type_)),)))
-        return _deleted(commit) > 0
+        return Removed(_deleted(commit), revision=commit.revision)
 
     # -- inside ------------------------------------------------------------------------------
 
     def _range(self, type_: str, under: str) -> Range:
         return prefix(self._ks.item(type_, under) + b"/") if under else self._ks.type_range(type_)
+
+    async def _pages(
+        self, ranges: Iterable[Range], revision: int, *, pass_over: tuple[type[KvError], ...] = ()
+    ) -> AsyncGenerator[Found[ConfigItem], None]:
+        """What is in all of ``ranges``, as of one revision."""
+        at_one = Revision(revision)
+        for range_ in ranges:
+            async for page in self._store.list(range_, revision=at_one):
+                at_one = page.revision
+                found: Found[ConfigItem] = Found(revision=at_one)
+                for kv in page.items:
+                    with suppress(*pass_over):
+                        found.append(self._item(kv))
+                yield found
+
+    def _all_types(self) -> Sequence[Range]:
+        """All keys but those of other roots: no type starts with ``@``, and ``A`` follows it."""
+        whole = self._ks.everything()
+        return whole.before(whole.start + b"@"), Range(whole.start + b"A", whole.end)
 
     def _item(self, kv: KeyValue) -> ConfigItem:
         name = self._ks.parse_item(kv.key)
@@ -261,7 +260,7 @@ class Config:
             version=kv.version,
         )
 
-    async def _write(self, writes: Sequence[_Write]) -> Commit:
+    async def _write(self, writes: Sequence[_Write], *, resent: bool) -> Commit:
         """One transaction for all of ``writes``, planned again where a schema is another."""
         demanded = {w.name.type: self._ks.schema(w.name.type) for w in writes if w.data is not None}
         keys = [*demanded.values(), *(write.key for write in writes)]
@@ -284,10 +283,16 @@ class Config:
             commit, repeated = await self._commit(txn, again=again)
             if commit.succeeded:
                 return commit
-            stands = _first_of_each(keys, commit) or await self._read(keys)
-            if repeated:
-                return _after_all(writes, stands)
-            _refuse_stale(writes, stands)
+            stands = (
+                _Standing(commit.revision, _first_of_each(keys, commit))
+                if commit.results
+                else await self._read(keys)
+            )
+            conflict = _conflict(writes, stands)
+            if repeated or (resent and conflict):
+                return _after_all(writes, stands, conflict)
+            if conflict:
+                raise conflict
             self._learn(demanded, stands)
         raise Conflict(next(iter(demanded.values())), expected=None, actual=None)
 
@@ -312,32 +317,29 @@ class Config:
         except TransactionAborted:
             return Commit(succeeded=False, revision=Revision(0))
 
-    async def _read(self, keys: Sequence[bytes]) -> dict[bytes, KeyValue | None]:
+    async def _read(self, keys: Sequence[bytes], revision: Revision = Revision(0)) -> _Standing:
         """What stands at ``keys``, as of one revision."""
         found: dict[bytes, KeyValue | None] = {}
-        revision = Revision(0)
         for first in range(0, len(keys), MAX_OPERATIONS):
             some = keys[first : first + MAX_OPERATIONS]
             reads = tuple(Read(key, revision=revision) for key in some)
             commit = await self._store.commit(Txn(then=reads))
             revision = revision or commit.revision
             found |= _first_of_each(some, commit)
-        return found
+        return _Standing(revision, found)
 
     async def _relearn(self, demanded: Mapping[str, bytes]) -> bool:
         """Read the schemas anew; whether one of them is another."""
         return self._learn(demanded, await self._read(list(demanded.values())))
 
-    def _learn(
-        self, demanded: Mapping[str, bytes], stands: Mapping[bytes, KeyValue | None]
-    ) -> bool:
+    def _learn(self, demanded: Mapping[str, bytes], stands: _Standing) -> bool:
         """Compile the schemas that stand there; whether one is another than was known.
 
         Raises ``InvalidSchema`` where one is none.
         """
         changed = False
         for type_, key in demanded.items():
-            found = stands[key]
+            found = stands.at[key]
             known = self._schemas.get(type_, _Known()).mod_revision
             if known == (found.mod_revision if found else 0):
                 continue
@@ -356,26 +358,26 @@ def _check(writes: Iterable[_Write], known: Mapping[str, _Known]) -> None:
             schema.check(write.value, key=write.key)
 
 
-def _refuse_stale(writes: Iterable[_Write], stands: Mapping[bytes, KeyValue | None]) -> None:
+def _conflict(writes: Iterable[_Write], stands: _Standing) -> Conflict | None:
+    """The first of the writes that finds another revision than it expected."""
     for write in writes:
-        found = stands[write.key]
+        found = stands.at[write.key]
         actual = found.mod_revision if found else 0
         if write.expected is not None and actual != write.expected:
-            raise Conflict(write.key, expected=write.expected, actual=actual)
+            return Conflict(write.key, expected=write.expected, actual=actual)
+    return None
 
 
-def _after_all(writes: Sequence[_Write], stands: Mapping[bytes, KeyValue | None]) -> Commit:
+def _after_all(writes: Sequence[_Write], stands: _Standing, conflict: Conflict | None) -> Commit:
     """After a lost reply: the first one was written, where all stands as of one transaction.
 
     Otherwise what stands there may have been written after this very write.
     """
-    if all(write.stands(stands[write.key]) for write in writes):
-        found = {kv.mod_revision for w in writes if (kv := stands[w.key]) is not None}
+    if all(write.stands(stands.at[write.key]) for write in writes):
+        found = {kv.mod_revision for w in writes if (kv := stands.at[w.key]) is not None}
         if len(found) <= 1:
-            return Commit(succeeded=True, revision=max(found, default=Revision(0)))
-    try:
-        _refuse_stale(writes, stands)
-    except Conflict as conflict:
+            return Commit(succeeded=True, revision=max(found, default=stands.revision))
+    if conflict:
         raise OutcomeUnknown(f"the reply was lost, then: {conflict}") from conflict
     raise OutcomeUnknown("the reply was lost, and what was sent again was refused")
 

@@ -58,7 +58,7 @@ def _replace_everywhere(name: str, right: Any, wrong: Any, patch: pytest.MonkeyP
 
 
 _INFORMER = "kvconfig.informer"
-_CONFIG = "kvconfig.config"
+_CONFIG = "kvconfig.config.client"
 
 _PUBLISH = "        self._publish(Batch(batch.revision, tuple(changes), resync=False))\n"
 _OPEN_AND_LIST = """\
@@ -251,7 +251,7 @@ MEMORY = (
         name="an unconditional write is sent again",
         module=_CONFIG,
         changes=(
-            ("            if not txn.compares:\n                raise\n", "            pass\n"),
+            ("            if not again:\n                raise\n", "            pass\n"),
         ),
         rules=("exactly-once",),
     ),
@@ -260,8 +260,8 @@ MEMORY = (
         module=_CONFIG,
         changes=(
             (
-                "return () if if_revision is None else (at(key, Revision(if_revision)),)",
-                "return ()",
+                "held = () if self.expected is None else (at(self.key, Revision(self.expected)),)",
+                "held = ()",
             ),
         ),
         rules=("whole", "lost-update"),
@@ -275,7 +275,7 @@ MEMORY = (
     Mutant(
         name="a conflict after a lost reply says that nothing was written",
         module=_CONFIG,
-        changes=(("if repeated else conflict", "if False else conflict"),),
+        changes=(("if repeated or (resent and conflict):", "if False:"),),
         rules=("exactly-once",),
     ),
     Mutant(

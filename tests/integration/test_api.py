@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from flowsvc.api import convert, methods
+from flowsvc.api.pieces import pieces_of
 from flowsvc.api.v1 import flow_pb2 as pb
 from flowsvc.client import Client, ServerUnavailable
 from flowsvc.errors import (
@@ -38,7 +39,7 @@ from flowsvc.model import (
     StopFlow,
     UpdateFlow,
 )
-from flowsvc.server import ListenRefused, pieces_of, serve
+from flowsvc.server import ListenRefused, serve
 from kvconfig.errors import (
     InvalidValue,
     NoSpace,

@@ -1,0 +1,353 @@
+"""The client's side of the wire: the calls of one service, and what it means when one fails.
+
+Every call ends within its deadline; a list has one for each of its pieces, a watch has none. A call
+is sent again only where that is safe: after UNAVAILABLE, and one that may write only where it can
+be done twice without harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
+
+import grpc
+import tenacity
+
+# Generated, with stubs but without py.typed.
+from google.rpc import status_pb2  # type: ignore[import-untyped]
+
+from flowsvc.api import methods
+from flowsvc.api.errors import DETAILS_KEY, error_from
+from flowsvc.api.methods import Method, Req, Resp
+from flowsvc.errors import FlowServiceError
+from kvconfig.backoff import Backoff
+from kvconfig.errors import InvalidValue, KvError, OutcomeUnknown, RequestTooLarge, Unavailable
+from kvconfig.model import Revision
+
+__all__ = ["Caller", "ServerUnavailable", "Told", "message_of"]
+
+_DETAILS_BYTES = 256 * 1024
+_METADATA = ((methods.DETAILS_LIMIT_KEY, str(_DETAILS_BYTES)),)
+_ATTEMPTS = 4
+_OPTIONS = [
+    ("grpc.enable_retries", 0),  # we know which calls may be sent again, the channel does not
+    ("grpc.max_metadata_size", 2 * _DETAILS_BYTES),
+    ("grpc.max_send_message_length", methods.MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", 2 * methods.MAX_ANSWER_BYTES),
+    # A link that went silent is noticed, by pings while a call waits, before the call's deadline:
+    # what may be sent again then is, over a new connection.
+    ("grpc.keepalive_time_ms", methods.PING_EVERY_MS),
+    ("grpc.keepalive_timeout_ms", 2_000),
+    ("grpc.http2.ping_timeout_ms", 2_000),
+    ("grpc.http2.max_pings_without_data", 0),  # a watch may hear nothing for long
+]
+
+_TRY_ELSEWHERE = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.CANCELLED,  # by the server: it stops, and did not wait for the call
+    grpc.StatusCode.RESOURCE_EXHAUSTED,  # more calls at once than it takes
+)
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class _Attempt(Protocol[T_co]):
+    """One attempt at a call; ``lost``: the answer to an earlier one was."""
+
+    async def __call__(self, timeout_s: float, *, lost: bool) -> T_co: ...
+
+
+class Told(Protocol[T_co]):
+    """What to make of a watch."""
+
+    def take(self, message: Any) -> Iterable[T_co]:
+        """What the next message tells."""
+        ...
+
+    async def again(self) -> Iterable[T_co]:
+        """What is to be told first once the watch was cut and has begun again."""
+        ...
+
+
+class ServerUnavailable(Unavailable):
+    """The flow service could not be reached, or gave no answer. Nothing was done."""
+
+    def __init__(self, reason: str, *, endpoints: tuple[str, ...] = ()) -> None:
+        super().__init__(reason, endpoints=endpoints)
+        at = f" at {', '.join(endpoints)}" if endpoints else ""
+        self.args = (f"the flow service{at} is not available: {reason}",)
+
+
+class Caller:
+    """A channel to ``target``, without TLS, and the calls of a service's ``methods`` on it.
+
+    Use it as an async context manager, in one event loop. Nothing connects before the first call.
+    """
+
+    def __init__(self, target: str, known: Iterable[Method[Any, Any]], *, timeout_s: float) -> None:
+        self._target, self._timeout_s, self._known = target, timeout_s, tuple(known)
+        self._opened: grpc.aio.Channel | None = None
+        self._calls: dict[str, Callable[..., Any]] = {}
+
+    async def __aenter__(self) -> Self:
+        self._opened = channel = grpc.aio.insecure_channel(self._target, options=_OPTIONS)
+        for method in self._known:
+            make = channel.unary_stream if method.streams else channel.unary_unary
+            self._calls[method.name] = make(
+                method.path, method.request.SerializeToString, method.response.FromString
+            )
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._opened is not None:
+            self._calls.clear()
+            await self._opened.close()
+
+    # -- one call --------------------------------------------------------------------------------
+
+    async def _one(self, method: Method[Req, Resp], request: Req, *, again: bool = True) -> Resp:
+        """The answer to a call. ``again``: it may be sent again though it may have been done."""
+
+        async def call(timeout_s: float, *, lost: bool) -> Resp:
+            if lost and "resent" in request.DESCRIPTOR.fields_by_name:
+                setattr(request, "resent", True)  # noqa: B010 - of those messages that have it
+            answer: Resp = await self._call(method)(request, timeout=timeout_s, metadata=_METADATA)
+            return answer
+
+        return await self._attempts(method, call, again=again)
+
+    async def _all(self, method: Method[Req, Resp], request: Req) -> list[Any]:
+        """The items of all pieces."""
+
+        async def call(timeout_s: float, *, lost: bool) -> list[Resp]:
+            stream = self._call(method)(request, timeout=timeout_s, metadata=_METADATA)
+            return [piece async for piece in stream]
+
+        pieces = await self._attempts(method, call)
+        return [item for piece in pieces for item in getattr(piece, method.items)]
+
+    async def _pieces(
+        self, method: Method[Req, Resp], request: Req
+    ) -> AsyncGenerator[tuple[Sequence[Any], Revision], None]:
+        """The items of each piece, with the revision of all of them, as they come.
+
+        Where it is cut it goes on: asked again at the same revision, it gives the same items.
+        """
+        stream: Any = None
+        had = over = 0  # how many items came; how many of these come again
+
+        async def read(timeout_s: float, *, lost: bool) -> Any:
+            nonlocal stream, over
+            if stream is None:
+                stream, over = self._call(method)(request, metadata=_METADATA), had
+            try:
+                async with asyncio.timeout(timeout_s):
+                    return await stream.read()
+            except BaseException as error:
+                stream.cancel()
+                stream = None
+                if isinstance(error, TimeoutError):
+                    raise self._too_late(method) from None
+                raise
+
+        try:
+            while (piece := await self._attempts(method, read)) is not grpc.aio.EOF:
+                items = getattr(piece, method.items)
+                setattr(request, "revision", piece.revision)  # noqa: B010 - all such have it
+                fresh = items[over:]
+                over -= len(items) - len(fresh)
+                had += len(fresh)
+                yield fresh, Revision(piece.revision)
+        finally:
+            if stream is not None:
+                stream.cancel()
+
+    async def _watch(
+        self, method: Method[Req, Resp], request: Req, told: Told[T]
+    ) -> AsyncGenerator[T, None]:
+        """What ``told`` makes of a watch. It connects again, for ever, when it is cut.
+
+        The first connection has the attempts that any call has. An error other than
+        ``Unavailable`` is raised.
+        """
+        backoff = Backoff(first_s=0.1)
+
+        async def begin(timeout_s: float, *, lost: bool) -> Any:
+            return await self._begin_watch(method, request, timeout_s)
+
+        stream = await self._attempts(method, begin)
+        while True:
+            try:
+                if stream is None:
+                    stream = await self._attempts(method, begin)
+                    for news in await told.again():
+                        yield news
+                while True:
+                    message = await self._next(method, stream)
+                    backoff.reset()
+                    for news in told.take(message):
+                        yield news
+            except Unavailable:
+                if self._closed:
+                    raise
+            except asyncio.CancelledError:
+                if self._closed:  # which cancels the stream, and with it who waits for it
+                    raise self._is_closed() from None
+                raise
+            finally:
+                if stream is not None:
+                    stream.cancel()
+            stream = None
+            about = {"method": method.name, "cuts": backoff.attempts + 1}
+            _log.warning("watch cut", extra=about)
+            await asyncio.sleep(backoff.next_s())
+
+    async def _begin_watch(self, method: Method[Req, Resp], request: Req, timeout_s: float) -> Any:
+        """A watch that the server has begun to answer."""
+        stream = self._call(method)(request, metadata=_METADATA)
+        try:
+            async with asyncio.timeout(timeout_s):
+                metadata = await stream.initial_metadata()
+                if methods.WATCHING_KEY not in (metadata or ()):
+                    await stream.read()  # raises why
+                    raise ServerUnavailable("no watch there", endpoints=(self._target,))
+        except TimeoutError:
+            stream.cancel()
+            raise self._too_late(method) from None
+        except BaseException:
+            stream.cancel()
+            raise
+        return stream
+
+    async def _next(self, method: Method[Any, Any], stream: Any) -> Any:
+        """The next message of a watch. An end without an error is a cut too: a watch has none."""
+        try:
+            message = await stream.read()
+        except grpc.aio.AioRpcError as error:
+            raise self._error(method, error) from error
+        if message is grpc.aio.EOF:
+            raise ServerUnavailable("the watch ended", endpoints=(self._target,))
+        return message
+
+    def _call(self, method: Method[Any, Any]) -> Callable[..., Any]:
+        if self._opened is None:
+            raise RuntimeError("the client is not open: use `async with`")
+        try:
+            return self._calls[method.name]
+        except KeyError:
+            raise self._is_closed() from None
+
+    @property
+    def _closed(self) -> bool:
+        return not self._calls
+
+    async def _attempts(
+        self, method: Method[Any, Any], call: _Attempt[T], *, again: bool = True
+    ) -> T:
+        """Try, and again after UNAVAILABLE, within the one deadline.
+
+        After a lost answer, what a later attempt raises tells what became of the first one only
+        where the service has settled it (see ``resent`` in ``flow.proto``). Where it must not be
+        sent ``again``, it is not.
+        """
+        loop = asyncio.get_running_loop()
+        limit_s = self._timeout_s + method.wait_s
+        deadline = loop.time() + limit_s
+        lost = ""  # why an attempt may have been carried out all the same
+        settled = False
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(Unavailable),
+            wait=tenacity.wait_random_exponential(multiplier=0.1, max=1.0),
+            stop=tenacity.stop_after_attempt(_ATTEMPTS) | tenacity.stop_before_delay(limit_s),
+            reraise=True,
+        )
+        try:
+            async for attempt in retrying:
+                with attempt:
+                    try:
+                        left_s = max(deadline - loop.time(), 0.001)
+                        return await call(left_s, lost=bool(lost))
+                    except grpc.aio.AioRpcError as error:
+                        raised = self._error(method, error)
+                        away = isinstance(raised, Unavailable)
+                        if away and method.changes and not _surely_undone(error):
+                            lost = lost or str(raised)
+                            if not again:
+                                raise OutcomeUnknown(lost) from error
+                        settled = method.settles and _is_refusal(error, raised)
+                        raise raised from error
+        except (FlowServiceError, KvError) as error:
+            if lost and not settled and not isinstance(error, OutcomeUnknown):
+                raise OutcomeUnknown(lost) from error
+            raise
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _error(self, method: Method[Any, Any], error: grpc.aio.AioRpcError) -> Exception:
+        """The error that a status stands for."""
+        for key, value in error.trailing_metadata() or ():
+            if key == DETAILS_KEY:
+                return error_from(status_pb2.Status.FromString(value))
+        code, said = error.code(), error.details() or "no reason given"
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return self._too_late(method)
+        if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in said:
+            return RequestTooLarge()
+        if code in _TRY_ELSEWHERE:
+            return ServerUnavailable(said, endpoints=(self._target,))
+        if code is grpc.StatusCode.UNIMPLEMENTED:
+            said = f"does not know {method.path}: is it a flow service, of this version?"
+        elif method.changes:
+            return OutcomeUnknown(f"{self._target}: {code.name}: {said}")
+        return FlowServiceError(f"{self._target}: {code.name}: {said}")
+
+    def _too_late(self, method: Method[Any, Any]) -> ServerUnavailable:
+        said = f"no answer within {self._timeout_s + method.wait_s:g} s"
+        return ServerUnavailable(said, endpoints=(self._target,))
+
+    def _is_closed(self) -> ServerUnavailable:
+        return ServerUnavailable("the client is closed", endpoints=(self._target,))
+
+
+def _told(error: grpc.aio.AioRpcError) -> bool:
+    """Whether it is the service's own word, not that of gRPC or of somebody on the way."""
+    return any(key == DETAILS_KEY for key, _ in error.trailing_metadata() or ())
+
+
+def _is_refusal(error: grpc.aio.AioRpcError, raised: Exception) -> bool:
+    """Whether the service has judged the request, and said no.
+
+    An error of the store (a ``KvError``) is no judgement, and neither is that a server, perhaps an
+    older one beside the first, does not know the method.
+    """
+    return _told(error) and isinstance(raised, FlowServiceError)
+
+
+def _surely_undone(error: grpc.aio.AioRpcError) -> bool:
+    """Whether a call that failed so cannot have changed anything.
+
+    The service itself said no; or it was never reached, which gRPC tells in words only: where the
+    words are others, the answer is no.
+    """
+    said = error.details() or ""
+    return _told(error) or "failed to connect" in said or "Concurrent RPC limit" in said
+
+
+def message_of(make: Callable[[], T]) -> T:
+    """A request, or :class:`InvalidValue` for what no message can hold."""
+    try:
+        return make()
+    except UnicodeEncodeError as error:
+        raise InvalidValue(f"not UTF-8: {error.reason}") from error
+    except ValueError as error:  # a number out of range
+        raise InvalidValue(str(error)) from error

@@ -1,0 +1,216 @@
+"""The port: all that can be asked of the configuration, and what is answered.
+
+:class:`kvconfig.config.Config` does it in process, on a store. Whoever offers it in another way
+(over gRPC, say) gives the same answers and raises the same errors, so that callers cannot tell.
+
+An answer is what one expects, a list or a number, and says as of which ``revision`` of the store it
+is true.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from typing import Any, Self, TypeVar
+
+import msgspec
+
+from kvconfig.model import Revision
+
+__all__ = ["ConfigChange", "ConfigChanges", "ConfigItem", "Configuration", "Found", "Removed"]
+
+T = TypeVar("T")
+
+
+class ConfigItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One item as it stands at ``mod_revision``; ``version`` counts its writes."""
+
+    type: str
+    key: str
+    value: Any
+    mod_revision: Revision
+    version: int
+
+
+class Found(list[T]):
+    """What was found, in order, as of ``revision`` (0: nothing was looked for)."""
+
+    def __init__(self, found: Iterable[T] = (), *, revision: Revision = Revision(0)) -> None:
+        super().__init__(found)
+        self.revision = revision
+
+
+class Removed(int):
+    """How many were removed; none of those that were to go is there as of ``revision``."""
+
+    revision: Revision
+
+    def __new__(cls, count: int, *, revision: Revision) -> Self:
+        """See the class."""
+        removed = super().__new__(cls, count)
+        removed.revision = revision
+        return removed
+
+
+class ConfigChange(msgspec.Struct, frozen=True, kw_only=True):
+    """One item that is another than before: ``item`` as it is now, ``None`` where it is gone.
+
+    Where its value cannot be read, ``error`` says why, and ``item`` is ``None`` as well.
+    """
+
+    type: str
+    key: str
+    item: ConfigItem | None = None
+    error: str = ""
+
+
+class ConfigChanges(msgspec.Struct, frozen=True, kw_only=True):
+    """All that changed with ``revision``, each item once.
+
+    ``resync``: it stands for several revisions. The first one of a watch is all that stands then.
+    """
+
+    revision: Revision
+    changes: tuple[ConfigChange, ...]
+    resync: bool = False
+
+
+class Configuration(ABC):
+    """The configuration of one system. A name is a type and a key.
+
+    Every method raises ``InvalidName`` for what cannot be one, and a ``StoreError`` as the store
+    says. Reads are linearizable, or, given a ``revision``, of what stood then: ``Compacted`` where
+    that is forgotten. Every write is one transaction.
+    """
+
+    # -- reading -----------------------------------------------------------------------------
+
+    @abstractmethod
+    async def get_many(
+        self, names: Iterable[tuple[str, str]], *, revision: int = 0
+    ) -> Found[ConfigItem]:
+        """Those of ``names`` that are there, in their order, as of one revision.
+
+        Raises ``InvalidValue`` where one is not JSON.
+        """
+
+    @abstractmethod
+    async def types(self, *, revision: int = 0) -> Found[str]:
+        """Which types there are, reserved ones too, as of one revision."""
+
+    @abstractmethod
+    async def keys(self, type_: str, under: str = "", *, revision: int = 0) -> Found[str]:
+        """The keys that :meth:`list` would give, without reading the values."""
+
+    @abstractmethod
+    def values(
+        self, type_: str, under: str = "", *, revision: int = 0
+    ) -> AsyncGenerator[Found[ConfigItem], None]:
+        """What :meth:`list` gives, page by page: however much there is, memory holds a page.
+
+        At least one page comes. Who stops early closes it (``contextlib.aclosing``).
+        """
+
+    @abstractmethod
+    def everything(self, *types: str, revision: int = 0) -> AsyncGenerator[Found[ConfigItem], None]:
+        """All items of all types, or of ``types``: page by page, in the order of keys.
+
+        As of one revision, and otherwise as :meth:`values`. What is no item of this system, by its
+        key, is passed over.
+        """
+
+    @abstractmethod
+    def changes(self, type_: str, key: str = "") -> AsyncGenerator[ConfigChanges, None]:
+        """What stands of a type, or of one of its keys; then what changes, revision by revision.
+
+        It never ends by itself. While the store does not answer it waits; what was missed then
+        comes as one ``resync``: the difference, deletes included, without items whose value did not
+        change. So it is for a reader that is too slow: what is kept for it is bounded by the number
+        of items. Raises ``PermissionDenied`` or ``AuthenticationFailed`` where it cannot be read.
+        Who stops closes it (``contextlib.aclosing``).
+        """
+
+    async def get(self, type_: str, key: str, *, revision: int = 0) -> ConfigItem | None:
+        """One item, or ``None``. Raises ``InvalidValue`` where it is not JSON."""
+        found = await self.get_many([(type_, key)], revision=revision)
+        return found[0] if found else None
+
+    async def list(self, type_: str, under: str = "", *, revision: int = 0) -> Found[ConfigItem]:
+        """All items of a type, by key, at one revision; those below ``under/`` where given.
+
+        Raises ``InvalidValue`` or ``InvalidName`` for what somebody else wrote there.
+        """
+        found: Found[ConfigItem] = Found()
+        async for page in self.values(type_, under, revision=revision):
+            found += page
+            found.revision = page.revision
+        return found
+
+    # -- writing -----------------------------------------------------------------------------
+
+    @abstractmethod
+    async def put_many(
+        self,
+        values: Mapping[tuple[str, str], object],
+        *,
+        if_revisions: Mapping[tuple[str, str], int] | None = None,
+        resent: bool = False,
+    ) -> Revision:
+        """Write all of ``values`` in one transaction, or none; their new mod_revision.
+
+        ``if_revisions`` has, for some of them, the mod_revision at which they must be still (0:
+        absent), else ``Conflict``. Where it has it for all, the write survives a lost reply, unless
+        somebody else writes another value meanwhile (equal ones count as these: count with values
+        of one's own). Otherwise a lost reply that leaves open whether it was written raises
+        ``OutcomeUnknown``; the last writer wins.
+
+        ``resent``: the very same was asked before, with a revision for each, and the reply was
+        lost. If it was done then, that is the answer, and not a ``Conflict``.
+
+        Raises ``ReservedType``, ``InvalidValue``, ``SchemaViolated`` and ``InvalidSchema`` before
+        anything is written, and ``TooManyOperations`` for more than one transaction can hold.
+        """
+
+    @abstractmethod
+    async def delete_many(
+        self,
+        names: Iterable[tuple[str, str]],
+        *,
+        if_revisions: Mapping[tuple[str, str], int] | None = None,
+        resent: bool = False,
+    ) -> Removed:
+        """Remove all of ``names`` in one transaction, or none; how many there were.
+
+        ``if_revisions``, ``resent`` and errors as in :meth:`put_many`.
+        """
+
+    async def put(
+        self, type_: str, key: str, value: object, *, if_revision: int | None = None
+    ) -> Revision:
+        """Write one item; its new mod_revision. See :meth:`put_many`."""
+        name = (type_, key)
+        given = {} if if_revision is None else {name: if_revision}
+        return await self.put_many({name: value}, if_revisions=given)
+
+    async def delete(self, type_: str, key: str, *, if_revision: int | None = None) -> bool:
+        """Remove one item; whether there was one. ``if_revision`` and errors as in :meth:`put`."""
+        name = (type_, key)
+        given = {} if if_revision is None else {name: if_revision}
+        return await self.delete_many([name], if_revisions=given) > 0
+
+    # -- schemas -----------------------------------------------------------------------------
+
+    @abstractmethod
+    async def put_schema(
+        self, type_: str, document: object, *, if_revision: int | None = None, force: bool = False
+    ) -> Revision:
+        """Demand ``document``, a JSON Schema, of all that is put as ``type_`` from now on.
+
+        Raises ``InvalidSchema`` where it is none, and ``SchemaNotMet`` where something stands there
+        that is not so (unless ``force``); ``Conflict`` as in :meth:`put_many`, also for a type that
+        is written at the same moment.
+        """
+
+    @abstractmethod
+    async def delete_schema(self, type_: str) -> Removed:
+        """Demand nothing of that type any more; 1 where something was demanded, else 0."""
