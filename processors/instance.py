@@ -122,6 +122,7 @@ async def hosted(
         on_change=publisher.notify,
         backoff=backoff,
     )
+    informer.subscribe(lambda batch: publisher.doubt() if batch.resync else None)
     async with informer, publisher, reconciler:
         logger.info("instance started", extra={"processor": processor.id, "instance": instance})
         yield Instance(processor, instance, informer, reconciler, publisher, layout=layout)

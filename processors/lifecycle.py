@@ -174,11 +174,11 @@ class RunningVariant:
             async with asyncio.timeout(timeout_s):
                 await self._entering.wait()
         except TimeoutError:
-            self.stopping = True
+            self._end()  # what swallows being cancelled, and is entered after all, is left
             await self._cancel()
             raise StartTimeout(timeout_s) from self.error
         except asyncio.CancelledError:
-            self.stopping = True
+            self._end()
             await self._cancel()
             raise
         if not self.entered:
@@ -204,7 +204,6 @@ class RunningVariant:
 
     async def stop(self, timeout_s: float) -> None:
         """Return when it has ended. :class:`StopTimeout` where it does not, even cancelled."""
-        self.stopping = True
         self._end()
         if self._task is None:
             return
@@ -225,11 +224,13 @@ class RunningVariant:
             async with self._open(self.variant, self._tasks) as running:
                 self.entered = True
                 self._entering.set()
-                while not self._leave.is_set():
-                    await self._wake.wait()
-                    self._wake.clear()
-                    await self._take_change(running)
-                await self._tasks.close(self._drain_timeout_s)
+                try:
+                    while not self._leave.is_set():
+                        await self._wake.wait()
+                        self._wake.clear()
+                        await self._take_change(running)
+                finally:
+                    await self._tasks.close(self._drain_timeout_s)
                 if self._tasks.error is not None:
                     raise self._tasks.error
         finally:
@@ -258,12 +259,16 @@ class RunningVariant:
         jsonlog.about(processor=about.processor, variant=about.name, revision=about.mod_revision)
 
     def _end(self) -> None:
+        self.stopping = True
+        self._ask_to_leave()
+
+    def _ask_to_leave(self) -> None:
         self._leave.set()
         self._wake.set()
 
     def _crashed(self) -> None:
         """A task failed: leave the context; while it is still being entered, break that off."""
-        self._end()
+        self._ask_to_leave()
         if not self.entered and self._task is not None:
             self._task.cancel()
         self._on_change()

@@ -118,7 +118,7 @@ class Reconciler(Owner):
     def rows(self) -> list[Row]:
         """Every variant that is not as desired."""
         return [
-            Row(variant=slot.label, since=slot.since, failure=slot.failure)
+            Row(variant=slot.label, since=self._since(slot), failure=slot.failure)
             for slot in self._slots.values()
             if slot.since
         ]
@@ -376,6 +376,12 @@ class Reconciler(Owner):
             self._log_failure(slot, slot.since, error, attempts, math.inf)
         since = before.since if before else self._now().isoformat(timespec="milliseconds")
         slot.failure = VariantFailure(error=text, attempts=attempts, since=since)
+
+    def _since(self, slot: Slot) -> Revision:
+        """Not above what the store says: it may have been restored, and revisions come again."""
+        item = self._informer.items.get(slot.key)
+        stands = item.mod_revision if item is not None else self._informer.revision
+        return min(slot.since, stands) or slot.since
 
     # -- telling -----------------------------------------------------------------------------
 

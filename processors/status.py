@@ -114,6 +114,11 @@ class Publisher(Owner):
         """The status may have changed."""
         self._dirty.set()
 
+    def doubt(self) -> None:
+        """What was written may be undone: the store may have been restored. Write it again."""
+        self._written = None
+        self._dirty.set()
+
     async def _run(self) -> None:
         while True:
             await self._dirty.wait()
@@ -141,6 +146,7 @@ class Publisher(Owner):
         if (value, lease) == self._written:
             return
         self._leases.add(lease)
+        self._written = None  # until it is known what stands there
         while True:
             found = await self._write(value, lease)
             if found is None:
@@ -194,7 +200,7 @@ class Publisher(Owner):
 
     async def _remove(self) -> None:
         """Delete our key, if it is ours. Best effort: the end of the lease does it too."""
-        if not self._written:
+        if not self._revision:
             return
         try:
             ours = at_revision(self._key, self._revision)
