@@ -10,12 +10,14 @@ import msgspec
 
 from flowsvc.errors import Finding
 from flowsvc.status import FlowStatus
+from kvconfig.keyspace import VariantName
 from kvconfig.model import Revision
-from kvconfig.records import DEFAULT_WORKSPACE, FlowRecord
+from kvconfig.records import DEFAULT_WORKSPACE, FlowRecord, Interfaces, VariantRecord
 
 __all__ = [
     "NOBODY",
     "Actor",
+    "AdoptFlow",
     "Change",
     "Definition",
     "DefinitionKind",
@@ -25,6 +27,7 @@ __all__ = [
     "Flows",
     "HistoryEntry",
     "HistoryKind",
+    "OldKey",
     "ParameterValue",
     "PauseFlow",
     "Preview",
@@ -184,6 +187,41 @@ Change: TypeAlias = (
     | RollBackDefinition
 )
 """Each is one transaction, or nothing."""
+
+
+class OldKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key of an older layout as it was read, and what it shall hold: ``None``, it shall go."""
+
+    key: bytes
+    mod_revision: Revision
+    value: bytes | None = None
+
+
+class AdoptFlow(_Request, frozen=True, kw_only=True):
+    """Take over ``flow``, which another system has started, just as it runs there.
+
+    Nothing is rendered: its variants get just the values that are given. ``paused``: none of them
+    stands until the flow is resumed. ``parameters`` and ``given`` are as in
+    :class:`kvconfig.records.FlowRecord`.
+
+    ``replaces`` is the mod_revision of a record of an older layout at the flow's own key (0: there
+    is none), ``instead_of`` what else of that layout goes at the same revision.
+
+    Not in :data:`Change`, so not over gRPC: who adopts works on etcd itself.
+    """
+
+    flow: str
+    blueprint_name: str
+    description: str = ""
+    interfaces: Interfaces = {}
+    parameters: dict[str, str] = {}
+    given: dict[str, str] | None = None
+    workspace: str = DEFAULT_WORKSPACE
+    own: Mapping[VariantName, VariantRecord] = {}
+    shared: Mapping[VariantName, VariantRecord] = {}
+    paused: bool = False
+    replaces: Revision = Revision(0)
+    instead_of: tuple[OldKey, ...] = ()
 
 
 # -- what is answered ----------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from flowsvc import history
 from flowsvc.errors import NotFound, VariantTaken
 from flowsvc.ids import new_op
 from flowsvc.model import (
+    AdoptFlow,
     Change,
     Definition,
     DefinitionKind,
@@ -118,7 +119,7 @@ class FlowService(Flows):
 
     # -- changes -----------------------------------------------------------------------------
 
-    async def change(self, request: Change) -> Done:
+    async def change(self, request: Change | AdoptFlow) -> Done:
         """One transaction; for a start or a stop that nobody else touches, one round trip."""
         operation, target = self._operation(request), target_of(request)
         try:
@@ -249,7 +250,7 @@ class FlowService(Flows):
             if change.new is not None and change.new.value is not None:
                 self._holders.add(*change.new.value)
 
-    def _operation(self, request: Change) -> Operation:
+    def _operation(self, request: Change | AdoptFlow) -> Operation:
         at = datetime.fromtimestamp(self._now(), UTC).isoformat(timespec="milliseconds")
         return Operation(
             op=request.op or self._new_op(),
@@ -259,7 +260,9 @@ class FlowService(Flows):
             actor=request.actor,
         )
 
-    async def _perform(self, request: Change, operation: Operation, target: Target) -> Done:
+    async def _perform(
+        self, request: Change | AdoptFlow, operation: Operation, target: Target
+    ) -> Done:
         key = self._ks.history(target.kind, target.name, operation.op)
         planner = partial(plan, request, operation)
         performed = await perform(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from flowsvc.model import (
+    AdoptFlow,
     Change,
     DeleteDefinition,
     HistoryKind,
@@ -22,6 +23,7 @@ from flowsvc.model import (
 __all__ = ["VERBS", "Target", "target_of"]
 
 VERBS: dict[type, str] = {
+    AdoptFlow: "adopt",
     StartFlow: "start",
     StopFlow: "stop",
     UpdateFlow: "update",
@@ -47,7 +49,7 @@ class Target(msgspec.Struct, frozen=True):
         return f"{self.verb} of {self.kind} {self.name!r}"
 
 
-def target_of(request: Change) -> Target:
+def target_of(request: Change | AdoptFlow) -> Target:
     """What the request is about."""
     verb = VERBS[type(request)]
     if isinstance(request, PutDefinition | DeleteDefinition | RollBackDefinition):

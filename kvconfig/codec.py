@@ -46,7 +46,7 @@ def encode(value: object) -> bytes:
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidValue(str(error)) from error
     if b"null" in data:  # the encoder writes NaN as null, which would lose it silently
-        for path, leaf in _leaves(msgspec.to_builtins(value), "$"):
+        for path, leaf in _leaves(msgspec.to_builtins(value, enc_hook=_any_decoder.decode), "$"):
             if isinstance(leaf, float) and not math.isfinite(leaf):
                 raise InvalidValue(f"{leaf} is no JSON number", path=path)
     return data

@@ -107,6 +107,13 @@ _decode_said = Decoder(Said)
 
 
 def _unreadable_name(kv: KeyValue, type_: bytes, error: InvalidName) -> Anomaly:
+    if type_ == b"active-flow" and b"/" not in kv.key.partition(b"/active-flow/")[2]:
+        return anomaly(
+            "old-layout",
+            kv.key,
+            "holds variants as an older version kept them",
+            cure="`flowctl migrate --from-etcd` takes them over",
+        )
     useless = type_ in _HOLDING_NOTHING
     return anomaly(
         "unreadable-name",

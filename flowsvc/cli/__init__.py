@@ -11,7 +11,16 @@ from collections.abc import Sequence
 
 import click
 
-from flowsvc.cli import bootstrap, definitions, demo, flow, fsck, serve
+from flowsvc.cli import (
+    bootstrap,
+    config,
+    definitions,
+    demo,
+    flow,
+    fsck,
+    migrate,
+    serve,
+)
 
 __all__ = ["flowctl", "main"]
 
@@ -44,7 +53,9 @@ for _command in (
     flow.group,
     definitions.blueprints,
     definitions.parameter_types,
+    config.group,
     bootstrap.command,
+    migrate.command,
     fsck.command,
     serve.command,
     demo.command,

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flowsvc.model import (
+    AdoptFlow,
     Change,
     DeleteDefinition,
     PauseFlow,
@@ -30,6 +31,7 @@ from flowsvc.model import (
     StopFlow,
     UpdateFlow,
 )
+from flowsvc.plan.adopt import plan_adopt
 from flowsvc.plan.core import ABANDONED, Operation, Plan, Repeated, Unproven
 from flowsvc.plan.definitions import plan_delete, plan_put, plan_roll_back_definition
 from flowsvc.plan.flows import (
@@ -46,6 +48,7 @@ from flowsvc.view import View
 __all__ = ["ABANDONED", "Operation", "Plan", "Repeated", "Unproven", "plan"]
 
 _PLANNERS: Mapping[type, Callable[[Any, Operation, View], Plan | Repeated]] = {
+    AdoptFlow: plan_adopt,
     StartFlow: plan_start,
     StopFlow: plan_stop,
     UpdateFlow: plan_update,
@@ -59,6 +62,6 @@ _PLANNERS: Mapping[type, Callable[[Any, Operation, View], Plan | Repeated]] = {
 }
 
 
-def plan(request: Change, operation: Operation, view: View) -> Plan | Repeated:
+def plan(request: Change | AdoptFlow, operation: Operation, view: View) -> Plan | Repeated:
     """The plan for any change: see the planner of its kind."""
     return _PLANNERS[type(request)](request, operation, view)

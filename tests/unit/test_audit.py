@@ -295,12 +295,12 @@ MENDED: dict[str, Case] = {
     ),
     "keys that no record can name": (
         [
-            Put(b"/@s/active-flow/chunker", b"{}"),
+            Put(b"/@s/active-flow/chunker/f 1", b"{}"),
             Put(b"/@s/flow-ref/query/small/f 1", b"{}"),
             Put(b"/@s/blueprint-use/small/", b"{}"),
         ],
         [
-            ("unreadable-name", "active-flow/chunker"),
+            ("unreadable-name", "active-flow/chunker/f 1"),
             ("unreadable-name", "blueprint-use/small/"),
             ("unreadable-name", "flow-ref/query/small/f 1"),
         ],
@@ -324,6 +324,13 @@ LEFT: dict[str, Case] = {
             Put(use("f9"), b"{}"),
         ],
         [("orphan-variant", "active-flow/chunker/f9"), ("broken-flow-record", "flow/f9")],
+    ),
+    "variants as older versions kept them": (
+        [
+            Put(b"/@s/active-flow/chunker", b'{"f7":{"input":"in"}}'),
+            Put(b"/@s/active-flow/chunker:f8", b'{"input":"in"}'),
+        ],
+        [("old-layout", "active-flow/chunker"), ("old-layout", "active-flow/chunker:f8")],
     ),
     "a record broken after its history": (
         [Put(KS.flow("f4"), b"hush")],
@@ -505,7 +512,7 @@ GUARDS: dict[str, list[str]] = {
         "history/flow/f4/z-4",
         "history/flow/f4/fsck-25",
     ],
-    "keys that no record can name": ["active-flow/chunker"],
+    "keys that no record can name": ["active-flow/chunker/f 1"],
 }
 
 

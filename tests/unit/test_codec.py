@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ NAN, INFINITY = math.nan, math.inf
         ({"b": 1, "a": [True, None, "x"]}, b'{"a":[true,null,"x"],"b":1}'),
         ({"a": {"z": {}, "Z": {}, "é": "é\n"}}, '{"a":{"Z":{},"z":{},"é":"é\\n"}}'.encode()),
         ({"null": "null", "x": None}, b'{"null":"null","x":null}'),
+        ({"raw": msgspec.Raw(b'{"z":null}'), "x": None}, b'{"raw":{"z":null},"x":null}'),
         (2**70, b"1180591620717411303424"),
         (1.5, b"1.5"),
         ("", b'""'),
