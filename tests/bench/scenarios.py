@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-import resource
 import secrets
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
-import grpc.aio
-
+from flowsvc.bootstrap import Policy, Report, bootstrap
 from flowsvc.model import StartFlow, StopFlow
+from flowsvc.seed.export import export
+from flowsvc.seed.reading import read_seed, sources
+from flowsvc.seed.writing import writer
 from flowsvc.service import FlowService
+from kvconfig.config.bulk import Bulk
 from kvconfig.etcd import EtcdStore, connect
-from kvconfig.etcd import rpc_pb2 as pb
-from kvconfig.etcd.endpoints import MAX_RESPONSE_BYTES
 from kvconfig.informer import Informer
 from kvconfig.keys import Range, prefix
 from kvconfig.keyspace import Keyspace
@@ -27,10 +29,9 @@ from kvconfig.model import KeyValue
 from kvconfig.records import decode_variant
 from kvconfig.txn import Delete, Put, Read, ReadResult, Txn
 from processors import FlowProcessor, Tasks, Variant, running
+from tests.bench.bare import PUTS, VALUE, bare_list, rss_mb
 
 Figures = dict[str, float]
-VALUE = b'{"parameters":{"chunk-size":"2000"},"topics":{"input":"flow:a","output":"flow:b"}}'
-PUTS = 100
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,6 @@ class Scenario:
 
     about: str
     run: Callable[[EtcdStore, str, Range], Awaitable[Figures]]
-
-
-def _rss_mb() -> float:
-    """The most memory this process ever had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 async def _fill(store: EtcdStore, range_: Range, keys: int, value: bytes) -> None:
@@ -55,24 +51,6 @@ async def _fill(store: EtcdStore, range_: Range, keys: int, value: bytes) -> Non
         await store.commit(Txn(then=puts))
 
 
-async def _bare_list(endpoint: str, range_: Range) -> int:
-    """The same list on a bare stub, in the same pages; its bytes."""
-    options = [("grpc.max_receive_message_length", MAX_RESPONSE_BYTES)]
-    total, start = 0, range_.start
-    async with grpc.aio.insecure_channel(endpoint, options=options) as channel:
-        stub = channel.unary_unary(
-            "/etcdserverpb.KV/Range",
-            request_serializer=pb.RangeRequest.SerializeToString,
-            response_deserializer=pb.RangeResponse.FromString,
-        )
-        while start:
-            request = pb.RangeRequest(key=start, range_end=range_.end, limit=5_000)
-            answer = await stub(request)
-            total += answer.ByteSize()
-            start = answer.kvs[-1].key + b"\0" if answer.more else b""
-    return total
-
-
 def _variant(kv: KeyValue) -> object:
     return decode_variant(kv.value, key=kv.key)
 
@@ -80,9 +58,9 @@ def _variant(kv: KeyValue) -> object:
 async def _cold_start(store: EtcdStore, endpoint: str, range_: Range, **fill: object) -> Figures:
     clock = time.perf_counter
     begun = clock()
-    size = await _bare_list(endpoint, range_)
+    size = await bare_list(endpoint, range_)
     bare_s = clock() - begun
-    bare_mb = _rss_mb()
+    bare_mb = rss_mb()
     begun = clock()
     decode = _variant if fill["typed"] else (lambda kv: kv.value)
     async with Informer(store, range_, decode) as informer:
@@ -95,7 +73,7 @@ async def _cold_start(store: EtcdStore, endpoint: str, range_: Range, **fill: ob
             "informer_synced_s": synced_s,
             "ratio": synced_s / bare_s,
             "peak_rss_after_bare_list_mb": bare_mb,
-            "peak_rss_mb": _rss_mb(),
+            "peak_rss_mb": rss_mb(),
         }
 
 
@@ -129,7 +107,7 @@ async def hundred_megabytes(store: EtcdStore, endpoint: str, range_: Range) -> F
         return {
             "keys": len(informer.items),
             "informer_synced_s": clock() - begun,
-            "peak_rss_mb": _rss_mb(),
+            "peak_rss_mb": rss_mb(),
         }
 
 
@@ -140,7 +118,7 @@ async def thousand_informers(store: EtcdStore, endpoint: str, range_: Range) -> 
     informers: list[Informer[bytes]] = [
         Informer(store, each, lambda kv: kv.value) for each in ranges
     ]
-    before_mb = _rss_mb()
+    before_mb = rss_mb()
     begun = clock()
     for informer in informers:
         await informer.__aenter__()
@@ -157,7 +135,7 @@ async def thousand_informers(store: EtcdStore, endpoint: str, range_: Range) -> 
             "20_of_them_hear_a_transaction_ms": (clock() - begun) * 1e3,
             "informers_that_heard_something": sum(i.stats.events > 0 for i in informers),
             "watch_streams": store.calls["Watch/Watch"],
-            "more_rss_mb": _rss_mb() - before_mb,
+            "more_rss_mb": rss_mb() - before_mb,
         }
     finally:
         for informer in informers:
@@ -196,7 +174,7 @@ async def ten_thousand_flows(store: EtcdStore, endpoint: str, range_: Range) -> 
             statuses = await service.list_statuses()
             figures["all_statuses_s"] = time.perf_counter() - begun
             assert len(statuses) == running
-        figures["rss_mb"] = _rss_mb()
+        figures["rss_mb"] = rss_mb()
         figures["start_ratio"] = figures["start_ms_among_10000"] / figures["start_ms_among_10"]
         figures["stop_ratio"] = figures["stop_ms_among_10000"] / figures["stop_ms_among_10"]
         return figures
@@ -256,8 +234,8 @@ async def ten_thousand_variants(store: EtcdStore, endpoint: str, range_: Range) 
     try:
         await _fill(store, variants, 10_000, VALUE)
         begun = clock()
-        await _bare_list(endpoint, variants)
-        bare_s, bare_mb = clock() - begun, _rss_mb()
+        await bare_list(endpoint, variants)
+        bare_s, bare_mb = clock() - begun, rss_mb()
         begun, cpu = clock(), time.process_time()
         async with running(store, [processor], keyspace=keyspace, instance="i") as [instance]:
             await instance.settled()
@@ -270,7 +248,7 @@ async def ten_thousand_variants(store: EtcdStore, endpoint: str, range_: Range) 
                 "all_run_cpu_us_per_variant": cpu_s / 10_000 * 1e6,
                 "update_ms_from_commit_to_entered": statistics.median(updated) * 1e3,
                 "peak_rss_after_bare_list_mb": bare_mb,
-                "peak_rss_mb": _rss_mb(),
+                "peak_rss_mb": rss_mb(),
             }
             begun = clock()
         return {**figures, "all_stopped_s": clock() - begun}
@@ -288,12 +266,77 @@ async def _update_one(store: EtcdStore, noted: _Noted, range_: Range, number: in
     return noted.entered_at - committed
 
 
+ITEMS = 100_000
+
+
+async def hundred_thousand_items(store: EtcdStore, endpoint: str, range_: Range) -> Figures:
+    """Export, import into an empty store, and the same import again, which has nothing to write.
+
+    The bare puts and the bare list are done by another process, whose memory is told as well.
+    """
+    keyspace = Keyspace("@" + range_.start.strip(b"/").decode())
+    items = keyspace.type_range("prompt")
+    bulk, clock = Bulk(store, keyspace), time.perf_counter
+    figures = await _bare_figures(endpoint, items)
+    try:
+        with tempfile.NamedTemporaryFile(suffix=".json") as file:
+            path = Path(file.name)
+            begun = clock()
+            exported = await export(bulk, writer("json", file))
+            file.flush()
+            export_s = clock() - begun
+            await store.commit(Txn(then=(Delete(items.start, items.end),)))
+            import_s, first = await _import(store, keyspace, path)
+            again_s, second = await _import(store, keyspace, path)
+            size = file.tell()
+        assert exported.counts == {"prompt": ITEMS}
+        assert (first.total("created"), second.total("equal")) == (ITEMS, ITEMS)
+        return {
+            "document_mb": size / 2**20,
+            "bare_puts_s": figures["puts_s"],
+            "import_s": import_s,
+            "import_ratio": import_s / figures["puts_s"],
+            "import_again_s": again_s,
+            "bare_list_s": figures["list_s"],
+            "export_s": export_s,
+            "export_ratio": export_s / figures["list_s"],
+            "peak_rss_of_the_bare_process_mb": figures["peak_rss_mb"],
+            "peak_rss_mb": rss_mb(),
+        }
+    finally:
+        everything = keyspace.everything()
+        await store.commit(Txn(then=(Delete(everything.start, everything.end),)))
+
+
+async def _bare_figures(endpoint: str, items: Range) -> Figures:
+    """The same items, put and listed by a process that does nothing else."""
+    args = ("-m", "tests.bench.bare", endpoint, items.start.decode(), str(ITEMS))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *args, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    figures: Figures = json.loads(out)
+    return figures
+
+
+async def _import(store: EtcdStore, keyspace: Keyspace, path: Path) -> tuple[float, Report]:
+    """As `flowctl import` does it: from the file to the last answer."""
+    begun = time.perf_counter()
+    with read_seed(list(sources(path)), path.name) as seed:
+        async with FlowService(store, keyspace) as service:
+            policy = Policy(when_different="replace", prune=True)
+            report = await bootstrap(seed, service, Bulk(store, keyspace), policy=policy)
+    return time.perf_counter() - begun, report
+
+
 SCENARIOS = {
     "10,000-keys": Scenario("typed, cold start and an update of each", ten_thousand_keys),
     "100-MB": Scenario("200 values of 512 KiB", hundred_megabytes),
     "1,000-informers": Scenario("on one client, one stream", thousand_informers),
     "10,000-flows": Scenario("200,000 variant keys, a start and a stop", ten_thousand_flows),
     "10,000-variants": Scenario("one processor: all start, one changes", ten_thousand_variants),
+    "100,000-items": Scenario("exported, and imported as one document", hundred_thousand_items),
 }
 
 

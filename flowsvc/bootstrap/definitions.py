@@ -1,0 +1,79 @@
+"""Parameter types and blueprints, by way of the flow service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flowsvc.bootstrap.report import Outcome
+from flowsvc.bootstrap.work import ABSENT, Part, Work, compared
+from flowsvc.errors import InUse, NotFound
+from flowsvc.model import DefinitionKind, DeleteDefinition, PutDefinition
+from flowsvc.plan.made import compiled_blueprint, compiled_type
+from flowsvc.seed.shape import BLUEPRINT, FLOW
+from kvconfig.codec import encode
+
+__all__ = ["Definitions"]
+
+
+class Definitions(Part):
+    """Those of one kind. ``known`` is what will stand there, once it was compared."""
+
+    def __init__(self, work: Work, kind: DefinitionKind, wanted: Mapping[str, Any]) -> None:
+        super().__init__(work)
+        self._kind: DefinitionKind = kind
+        self._wanted = wanted
+        self._outcomes: dict[str, Outcome] = {}
+        self.known: dict[str, bytes] = {}
+
+    async def compare(self) -> None:
+        """See :class:`Part`. Raises what the flow service would say about a definition."""
+        seed = self._seed
+        if self._kind not in seed.types and FLOW not in seed.types:
+            return
+        definitions = await self._work.flows.list_definitions(self._kind)
+        standing = {found.name: found.definition for found in definitions}
+        self.known = {name: encode(definition) for name, definition in standing.items()}
+        for name, definition in self._wanted.items():
+            outcome = compared(self._work, definition, standing.get(name, ABSENT))
+            self._note(name, outcome)
+            if outcome in ("created", "replaced"):
+                self.known[name] = encode(definition)
+                judge = compiled_blueprint if self._kind == BLUEPRINT else compiled_type
+                judge(name, self.known[name])
+        if self._work.policy.prune and self._kind in seed.types:
+            for name in standing.keys() - self._wanted.keys():
+                self._note(name, "deleted")
+
+    async def write(self) -> None:
+        """See :class:`Part`."""
+        for name, outcome in self._outcomes.items():
+            if outcome in ("created", "replaced"):
+                done = await self._work.flows.change(
+                    PutDefinition(
+                        kind=self._kind,
+                        name=name,
+                        definition=self.known[name],
+                        force=outcome == "replaced",
+                        actor=self._work.actor,
+                    )
+                )
+                self._report.warn(f"{self._kind}/{name}", done.findings)
+                self._report.wrote(self._kind)
+
+    async def remove(self) -> None:
+        """Delete what is to go; what others still rest on is left, and reported so."""
+        for name in sorted(n for n, outcome in self._outcomes.items() if outcome == "deleted"):
+            request = DeleteDefinition(kind=self._kind, name=name, actor=self._work.actor)
+            try:
+                await self._work.flows.change(request)
+            except InUse:
+                self._report.correct(self._kind, name, "deleted", "left")
+                continue
+            except NotFound:  # somebody else was quicker
+                pass
+            self._report.wrote(self._kind)
+
+    def _note(self, name: str, outcome: Outcome) -> None:
+        self._outcomes[name] = outcome
+        self._report.note(self._kind, name, outcome)

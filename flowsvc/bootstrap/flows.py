@@ -1,0 +1,186 @@
+"""Flows: started like any other; one that is there is left alone, unless it is said otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+
+from flowsvc.bootstrap.definitions import Definitions
+from flowsvc.bootstrap.report import Outcome
+from flowsvc.bootstrap.work import Part, Work
+from flowsvc.definition import Findings, child
+from flowsvc.errors import AlreadyExists, Finding, InvalidInput, NotFound, ParametersInvalid
+from flowsvc.ids import new_op
+from flowsvc.model import PauseFlow, ResumeFlow, StartFlow, StopFlow, UpdateFlow
+from flowsvc.plan.core import Operation
+from flowsvc.plan.made import make
+from flowsvc.seed.shape import FLOW, SeedFlow
+from flowsvc.view import Holders, View
+from kvconfig.keys import Range
+from kvconfig.keyspace import Keyspace
+from kvconfig.model import KeyValue, Revision
+from kvconfig.records import FlowRecord
+
+__all__ = ["FlowsPart"]
+
+TO_BE_PAUSED: Final = ".to-be-paused"
+"""The end of the op of a start that a pause shall follow: so a flow shows that it did not."""
+
+
+class FlowsPart(Part):
+    """The flows of the seed; they rest on what the other parts make."""
+
+    def __init__(self, work: Work, parameter_types: Definitions, blueprints: Definitions) -> None:
+        super().__init__(work)
+        self._types, self._blueprints = parameter_types, blueprints
+        self._outcomes: dict[str, Outcome] = {}
+        self._coming: dict[str, SeedFlow] = {}  # the flows of the seed, as their records will be
+        self._standing: dict[str, FlowRecord] = {}
+
+    # -- comparing ---------------------------------------------------------------------------
+
+    async def compare(self) -> None:
+        """See :class:`Part`. Raises what is wrong with parameters, and for a missing blueprint."""
+        if FLOW not in self._seed.types:
+            return
+        self._standing = {f.id: f.record for f in await self._work.flows.list_flows()}
+        self._foresee()
+        for name, flow in self._seed.flows.items():
+            self._note(name, self._outcome(name, flow, self._standing.get(name)))
+        if self._work.policy.prune:
+            for name in self._standing.keys() - self._seed.flows.keys():
+                self._note(name, "deleted" if self._work.policy.change_flows else "left")
+
+    def _foresee(self) -> None:
+        """Make every flow as it will be made, so that none is found wrong half-way."""
+        keyspace = Keyspace()
+        coming = _Coming(keyspace, self._types.known, self._blueprints.known)
+        findings = Findings()
+        for name, flow in self._seed.flows.items():
+            try:
+                made = make(
+                    name,
+                    flow.blueprint_name,
+                    given=flow.parameters,
+                    description=flow.description,
+                    workspace=flow.workspace,
+                    operation=Operation(op="", at=""),
+                    view=View(keyspace, coming, Holders(), {}),
+                )
+            except ParametersInvalid as error:
+                path = child(child("$", FLOW), name)
+                for found in error.findings:
+                    findings.add(msgspec.structs.replace(found, path=path + found.path[1:]))
+            else:
+                record = msgspec.structs.replace(made.record, paused={} if flow.paused else None)
+                self._coming[name] = SeedFlow.of(record)
+        if findings.has_errors:
+            raise InvalidInput(self._seed.subject, findings.all())
+
+    def _outcome(self, name: str, flow: SeedFlow, record: FlowRecord | None) -> Outcome:
+        if record is None or _is_half_started(flow, record):
+            return "created"
+        if SeedFlow.of(record) == self._coming[name]:
+            return "equal"
+        if flow.workspace != record.workspace:
+            message = f"runs in workspace {record.workspace!r}: stop it to start it in another"
+            self._report.warn(f"{FLOW}/{name}", [Finding("$.workspace", message, "warning")])
+            return "different"
+        return "replaced" if self._work.policy.change_flows else "different"
+
+    def _note(self, name: str, outcome: Outcome) -> None:
+        self._outcomes[name] = outcome
+        self._report.note(FLOW, name, outcome)
+
+    # -- writing -----------------------------------------------------------------------------
+
+    async def write(self) -> None:
+        """See :class:`Part`. What stops makes way for what starts, so it goes first."""
+        for name, outcome in sorted(self._outcomes.items()):
+            if outcome == "deleted":
+                await self._stop(name)
+        for name, flow in self._seed.flows.items():
+            if self._outcomes[name] == "replaced":
+                await self._update(name, flow)
+        for name, flow in self._seed.flows.items():
+            if self._outcomes[name] == "created":
+                await self._start(name, flow)
+
+    async def _stop(self, name: str) -> None:
+        with suppress(NotFound):  # somebody else was quicker
+            await self._work.flows.stop_flow(StopFlow(flow=name, actor=self._work.actor))
+        self._report.wrote(FLOW)
+
+    async def _update(self, name: str, flow: SeedFlow) -> None:
+        flows, actor, record = self._work.flows, self._work.actor, self._standing[name]
+        done = await flows.change(
+            UpdateFlow(
+                flow=name,
+                parameters=flow.parameters,
+                reset=tuple(SeedFlow.of(record).parameters.keys() - flow.parameters.keys()),
+                blueprint_name=flow.blueprint_name,
+                description=flow.description,
+                actor=actor,
+            )
+        )
+        self._report.warn(f"{FLOW}/{name}", done.findings)
+        if flow.paused and record.paused is None:
+            await flows.change(PauseFlow(flow=name, actor=actor))
+        elif record.paused is not None and not flow.paused:
+            await flows.change(ResumeFlow(flow=name, actor=actor))
+        self._report.wrote(FLOW)
+
+    async def _start(self, name: str, flow: SeedFlow) -> None:
+        flows, actor = self._work.flows, self._work.actor
+        if name not in self._standing:
+            request = StartFlow(
+                flow=name,
+                blueprint_name=flow.blueprint_name,
+                description=flow.description,
+                parameters=flow.parameters,
+                workspace=flow.workspace,
+                op=new_op() + TO_BE_PAUSED if flow.paused else "",
+                actor=actor,
+            )
+            try:
+                done = await flows.start_flow(request)
+            except AlreadyExists:  # somebody else was quicker: another bootstrap, perhaps
+                record = (await flows.get_flow(name)).record
+                equal = SeedFlow.of(record) == self._coming[name]
+                self._report.correct(FLOW, name, "created", "equal" if equal else "different")
+                return
+            self._report.warn(f"{FLOW}/{name}", done.findings)
+        if flow.paused:
+            await flows.change(PauseFlow(flow=name, actor=actor))
+        self._report.wrote(FLOW)
+
+
+def _is_half_started(flow: SeedFlow, record: FlowRecord) -> bool:
+    """Whether it was started to be paused, and nothing has happened since: that broke off."""
+    return flow.paused and record.paused is None and record.op.endswith(TO_BE_PAUSED)
+
+
+class _Coming:
+    """:class:`flowsvc.view.Cache`: definitions as they will stand, and nothing else."""
+
+    def __init__(
+        self,
+        keyspace: Keyspace,
+        parameter_types: Mapping[str, bytes],
+        blueprints: Mapping[str, bytes],
+    ) -> None:
+        values = {keyspace.parameter_type(name): value for name, value in parameter_types.items()}
+        values |= {keyspace.flow_blueprint(name): value for name, value in blueprints.items()}
+        one = Revision(1)
+        self._known = {key: KeyValue(key, value, one, one, 1) for key, value in values.items()}
+
+    def key(self, key: bytes) -> KeyValue | None:
+        """See :class:`flowsvc.view.Cache`."""
+        return self._known.get(key)
+
+    def range(self, range_: Range) -> tuple[KeyValue, ...]:
+        """See :class:`flowsvc.view.Cache`."""
+        return tuple(kv for key, kv in sorted(self._known.items()) if key in range_)

@@ -1,0 +1,255 @@
+"""Configuration: compared with what stands page by page, written batch by batch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import aclosing
+from typing import Final
+
+from flowsvc.bootstrap.report import Outcome
+from flowsvc.bootstrap.schemas import Demand, Schemas
+from flowsvc.bootstrap.work import MAX_TRIES, Part, Work
+from flowsvc.definition import Findings, child
+from flowsvc.errors import Finding, InvalidInput, TooMuchContention
+from kvconfig.codec import parse_json
+from kvconfig.config.bulk import Standing, Write
+from kvconfig.errors import InvalidValue, OutcomeUnknown, SchemaNotMet, SchemaViolated, show_key
+from kvconfig.keyspace import ItemName
+
+__all__ = ["Items"]
+
+BATCH_ITEMS: Final = 120
+BATCH_TYPES: Final = 8
+BATCH_BYTES: Final = 512 * 1024
+"""What one transaction writes at the most (but one item at least): etcd takes 128 compares, and
+1.5 MiB of it all."""
+
+AT_ONCE: Final = 4
+"""Batches on their way at the same time: while etcd writes one, the next is made ready."""
+
+MOST_UNMET: Final = 1000
+"""So many keys of what does not meet a new schema are told."""
+
+
+class Items(Part):
+    """All types that are configuration."""
+
+    def __init__(self, work: Work, schemas: Schemas) -> None:
+        super().__init__(work)
+        self._schemas = schemas
+
+    # -- comparing ---------------------------------------------------------------------------
+
+    async def compare(self) -> None:
+        """See :class:`Part`.
+
+        Raises :class:`InvalidInput` for items that are not as their schema demands, and
+        ``SchemaNotMet`` where what stays there is not as a new one does.
+        """
+        new = (type_ for type_, demand in self._schemas.demands.items() if demand.is_new)
+        types = sorted({*self._seed.item_types, *new})
+        if not types:
+            return
+        bulk = self._work.items
+        revision, _ = await bulk.count(bulk.ranges(types))
+        for type_ in types:
+            compared = _Compared(self._work, type_, self._schemas.demands.get(type_))
+            (range_,) = bulk.ranges([type_])
+            async with aclosing(bulk.pages(range_, revision=revision)) as pages:
+                async for item, standing in _along(self._seed.items.items(type_), pages):
+                    compared.look_at(item, standing)
+            compared.finish()
+
+    # -- writing -----------------------------------------------------------------------------
+
+    async def write(self) -> None:
+        """See :class:`Part`; deletes too, since nothing rests on configuration."""
+        batches = _batches(self._seed.items.items())
+        schemas = self._schemas.revisions
+
+        async def work() -> None:
+            for batch in batches:
+                await self._write(batch, schemas)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(AT_ONCE):
+                    group.create_task(work())
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+
+    async def _write(self, batch: list[Write], schemas: Mapping[str, int]) -> None:
+        """One batch; made anew where somebody else has written meanwhile."""
+        bulk, tries, lost = self._work.items, 0, False
+        while batch:
+            tries += 1
+            try:
+                if await bulk.write(batch, schemas):
+                    break
+            except OutcomeUnknown:
+                if lost:
+                    raise
+                lost = True  # once more: if it was done, that shows
+                continue
+            if tries == MAX_TRIES:
+                raise TooMuchContention(f"import of {batch[0].type}", attempts=tries)
+            batch = await self._again(batch, lost=lost)
+        for type_, count in Counter(item.type for item in batch).items():
+            self._report.wrote(type_, count)
+
+    async def _again(self, batch: list[Write], *, lost: bool) -> list[Write]:
+        """What is left to do of it, as things stand now.
+
+        ``lost``: it may be that it was done. What stands as it shall then counts as ours.
+        """
+        found = await self._work.items.look_up([ItemName(each.type, each.key) for each in batch])
+        left = []
+        for item, standing in zip(batch, found, strict=True):
+            was, now = _outcome(item), self._outcome(item, standing)
+            if now == "equal" and lost:
+                self._report.wrote(item.type)
+            elif now != was:
+                self._report.correct(item.type, item.key, was, now)
+            if now in ("created", "replaced") or (now == "deleted" and standing is not None):
+                left.append(item._replace(expected=standing.mod_revision if standing else 0))
+        return left
+
+    def _outcome(self, item: Write, standing: Standing | None) -> Outcome:
+        """What becomes of it now."""
+        if item.value is None:
+            return "deleted"
+        if standing is None:
+            return "created"
+        if standing.mod_revision == item.expected:
+            return "replaced"
+        return self._work.when_there(equal=standing.value == item.value)
+
+
+class _Compared:
+    """What is found out about the items of one type, one after the other."""
+
+    def __init__(self, work: Work, type_: str, demand: Demand | None) -> None:
+        self._work, self._type, self._demand = work, type_, demand
+        self._items = work.seed.items
+        self._prune = work.policy.prune and type_ in work.seed.types
+        self._findings = Findings()
+        self._unmet: list[bytes] = []
+
+    def look_at(self, item: Write | None, standing: Standing | None) -> None:
+        """The next key: in the seed, in the store, or in both."""
+        if item is None:
+            assert standing is not None
+            self._beside(standing)
+        elif standing is None:
+            self._check(item)
+            self._note(item.key, "created")
+        else:
+            self._there(item, standing)
+
+    def _there(self, item: Write, standing: Standing) -> None:
+        outcome = self._work.when_there(equal=standing.value == item.value)
+        self._note(item.key, outcome)
+        if outcome == "replaced":
+            self._check(item)
+            self._items.expect(self._type, item.key, standing.mod_revision)
+        else:
+            self._items.settle(self._type, item.key)
+        self._must_meet(standing, stays=outcome != "replaced")
+
+    def _beside(self, standing: Standing) -> None:
+        """It stands there, and the seed does not have it."""
+        if standing.name is None:
+            if self._prune:
+                message = f"is no item, and stays: {standing.problem}"
+                finding = Finding(show_key(standing.raw), message, "warning")
+                self._work.report.warn(self._type, [finding])
+            return
+        if self._prune:
+            self._items.delete(self._type, standing.name.key, standing.mod_revision)
+            self._note(standing.name.key, "deleted")
+        self._must_meet(standing, stays=not self._prune)
+
+    def finish(self) -> None:
+        """Raise what was found to be wrong."""
+        if self._findings.has_errors:
+            raise InvalidInput(self._work.seed.subject, self._findings.all())
+        if self._unmet:
+            raise SchemaNotMet(self._type, self._unmet)
+
+    def _note(self, key: str, outcome: Outcome) -> None:
+        self._work.report.note(self._type, key, outcome)
+
+    def _check(self, item: Write) -> None:
+        """What is put must be as the schema demands that will be there then."""
+        if self._demand is None or self._demand.schema is None or item.value is None:
+            return
+        path = child(child("$", self._type), item.key)
+        try:
+            self._demand.schema.check(parse_json(item.value), key=item.key.encode())
+        except SchemaViolated as error:
+            for found in error.findings:
+                self._findings.error(path + found.path[1:], found.message)
+        except InvalidValue as error:
+            self._findings.error(path, error.reason)
+
+    def _must_meet(self, standing: Standing, *, stays: bool) -> None:
+        """What stands there must be as a new schema demands, unless it goes."""
+        if self._demand is None or self._demand.schema is None or not self._demand.is_new:
+            return
+        try:
+            self._demand.schema.check(parse_json(standing.value or b""), key=standing.raw)
+        except (SchemaViolated, InvalidValue):
+            if not stays:
+                self._demand.unmet = True
+            elif len(self._unmet) < MOST_UNMET:
+                self._unmet.append(standing.raw)
+
+
+async def _along(
+    items: Iterator[Write], pages: AsyncIterator[list[Standing]]
+) -> AsyncIterator[tuple[Write | None, Standing | None]]:
+    """Both in the order of keys, what has the same key together."""
+    item = next(items, None)
+    async for page in pages:
+        for standing in page:
+            if standing.name is None:
+                yield None, standing
+                continue
+            while item is not None and item.key < standing.name.key:
+                yield item, None
+                item = next(items, None)
+            if item is not None and item.key == standing.name.key:
+                yield item, standing
+                item = next(items, None)
+            else:
+                yield None, standing
+    while item is not None:
+        yield item, None
+        item = next(items, None)
+
+
+def _batches(items: Iterator[Write]) -> Iterator[list[Write]]:
+    """In order, each as much as one transaction takes."""
+    batch: list[Write] = []
+    size, types = 0, 0
+    for item in items:
+        added = len(item.value or b"")
+        types += not batch or item.type != batch[-1].type
+        if batch and (
+            len(batch) == BATCH_ITEMS or size + added > BATCH_BYTES or types > BATCH_TYPES
+        ):
+            yield batch
+            batch, size, types = [], 0, 1
+        batch.append(item)
+        size += added
+    if batch:
+        yield batch
+
+
+def _outcome(item: Write) -> Outcome:
+    """What was going to be done."""
+    if item.value is None:
+        return "deleted"
+    return "replaced" if item.expected else "created"

@@ -1,0 +1,161 @@
+"""What bootstrap and import have in common: which seed, how it is made, and what is told of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import click
+
+from flowsvc.cli.output import printable
+from flowsvc.cli.progress import watched
+from flowsvc.cli.settings import Settings, actor, open_flows, open_store, run
+
+if TYPE_CHECKING:
+    from flowsvc.bootstrap import Outcome, Policy, Report
+    from flowsvc.seed.reading import Source
+    from flowsvc.seed.shape import Format
+    from kvconfig.config.bulk import Bulk
+
+__all__ = ["carry_out", "counted", "format_option", "open_bulk", "seed_options", "summarise"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+STANDARD_INPUT = "-"
+
+
+def format_option(help_: str) -> Callable[[Function], Function]:
+    """Adds --format: ``format_``."""
+    return click.option("--format", "format_", type=click.Choice(["json", "yaml"]), help=help_)
+
+
+def seed_options(function: Function) -> Function:
+    """Adds SEED…, --format, --skip, --dry-run and --by, which :func:`carry_out` takes."""
+    for add in (
+        click.option(
+            "--by", metavar="NAME", envvar="FLOWCTL_BY", help="Who does it. [default: you]"
+        ),
+        click.option("--dry-run", is_flag=True, help="Show what it would do, and write nothing."),
+        click.option(
+            "--skip",
+            multiple=True,
+            metavar="TYPE",
+            help="Leave a type of the seed out; a pattern such as 'processor:*'. May be repeated.",
+        ),
+        format_option("What SEED is. [default: what its name ends with, else JSON]"),
+        click.argument(
+            "seeds",
+            metavar="SEED...",
+            nargs=-1,
+            required=True,
+            type=click.Path(exists=True, allow_dash=True),
+        ),
+    ):
+        function = add(function)
+    return function
+
+
+def carry_out(
+    settings: Settings,
+    policy: Policy,
+    *,
+    verb: str,
+    seeds: Sequence[str],
+    format_: Format | None,
+    skip: Sequence[str],
+    dry_run: bool,
+    by: str | None,
+) -> None:
+    """Read the seeds, make of them what the policy says, and tell what was done."""
+    from flowsvc.bootstrap import bootstrap
+    from flowsvc.seed.reading import read_seed
+
+    subject = " ".join("standard input" if seed == STANDARD_INPUT else seed for seed in seeds)
+    found = [source for seed in seeds for source in _sources(seed, format_)]
+    with (
+        watched(listed=dry_run) as watcher,
+        read_seed(found, subject, skip=skip, watcher=watcher) as seed,
+    ):
+
+        async def main() -> Report:
+            async with open_flows(settings) as flows, open_bulk(settings) as bulk:
+                return await bootstrap(
+                    seed,
+                    flows,
+                    bulk,
+                    policy=policy,
+                    dry_run=dry_run,
+                    actor=actor(by, f"{verb} {subject}"),
+                    watcher=watcher,
+                )
+
+        try:
+            report = run(main())
+        except Exception as error:
+            for note in getattr(error, "__notes__", ()):
+                click.echo(printable(note), err=True)
+            raise
+    for line in summarise(report):
+        click.echo(line, err=True)
+    if dry_run:
+        click.echo("nothing was written", err=True)
+
+
+@asynccontextmanager
+async def open_bulk(settings: Settings) -> AsyncIterator[Bulk | None]:
+    """The configuration in etcd itself; ``None`` where no endpoints are set."""
+    if not settings.endpoints:
+        yield None
+        return
+    from kvconfig.config.bulk import Bulk
+    from kvconfig.keyspace import Keyspace
+
+    async with open_store(settings) as store:
+        yield Bulk(store, Keyspace(settings.root))
+
+
+def _sources(seed: str, format_: Format | None) -> Iterator[Source]:
+    from pathlib import Path
+
+    from flowsvc.seed.reading import Source, sources
+
+    if seed == STANDARD_INPUT:
+        stream = sys.stdin.buffer
+        yield Source(STANDARD_INPUT, lambda: nullcontext(stream), format_ or "json")
+    else:
+        yield from sources(Path(seed), format_)
+
+
+# -- what is told --------------------------------------------------------------------------------
+
+_WHY_LEFT: dict[Literal["different", "left"], str] = {
+    "different": "there with another value, left as they are",
+    "left": "not in the seed, left since flows run or rest on them",
+}
+
+
+def summarise(report: Report) -> list[str]:
+    """What was done and what was not: counted by type, and named where somebody may have to act."""
+    from flowsvc.bootstrap import OUTCOMES
+
+    lines = counted({type_: _said(counts, OUTCOMES) for type_, counts in report.counts.items()})
+    for outcome, why in _WHY_LEFT.items():
+        if names := report.named(outcome):
+            more = report.total(outcome) - len(names)
+            shown = ", ".join(names) + (f" and {more} more" if more else "")
+            lines.append(printable(f"{why}: {shown}"))
+    for what, findings in report.findings.items():
+        lines += [printable(f"{what}: {finding}") for finding in findings]
+    return lines
+
+
+def counted(said: dict[str, str]) -> list[str]:
+    """A line for each type, aligned."""
+    width = max(map(len, said), default=0)
+    return [printable(f"{type_.ljust(width)}  {what}") for type_, what in said.items()]
+
+
+def _said(counts: dict[Outcome, int], outcomes: Sequence[Outcome]) -> str:
+    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in outcomes if counts[outcome])

@@ -1,0 +1,156 @@
+"""Items by the thousand, as they stand: what it takes to export, to compare and to import them.
+
+:class:`kvconfig.config.Config` raises for what it cannot read; here that is told as well, and the
+rest goes on. Values are in canonical form, so that two are equal exactly when their bytes are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from kvconfig.codec import canonical
+from kvconfig.config.client import Config
+from kvconfig.errors import InvalidName, InvalidValue, TooManyOperations
+from kvconfig.keys import Range
+from kvconfig.keyspace import ItemName, Keyspace
+from kvconfig.model import KeyValue, Revision
+from kvconfig.store import Store
+from kvconfig.txn import MAX_OPERATIONS, Delete, Put, Read, ReadResult, Txn, at_revision
+
+__all__ = ["Bulk", "Standing", "Write"]
+
+
+class Standing(msgspec.Struct, frozen=True, gc=False):
+    """A key as it stands: an item with its value, or why it is none that can be read.
+
+    ``name`` is ``None`` where the key is no item's; ``value`` where it is not JSON, or not asked
+    for. Then ``problem`` says so.
+    """
+
+    raw: bytes
+    name: ItemName | None
+    value: bytes | None
+    mod_revision: Revision
+    problem: str = ""
+
+
+class Write(NamedTuple):
+    """One item to put (``value``, in canonical form) or to delete (``None``).
+
+    ``expected`` is the mod_revision at which it must stand then (0: absent).
+    """
+
+    type: str
+    key: str
+    value: bytes | None
+    expected: int
+
+
+class Bulk:
+    """The items of one system, many at a time. ``config`` is the same system, one call at a time.
+
+    Every method raises ``StoreError`` as the store says: ``Compacted`` where a revision is gone.
+    """
+
+    def __init__(self, store: Store, keyspace: Keyspace) -> None:
+        self.config = Config(store, keyspace)
+        self._store, self._ks = store, keyspace
+
+    def ranges(self, types: Iterable[str]) -> list[Range]:
+        """The keys of ``types``, in order."""
+        found = {self._ks.type_range(type_) for type_ in types}
+        return sorted(found, key=lambda range_: range_.start)
+
+    def all_ranges(self, *, but: Collection[str] = ()) -> list[Range]:
+        """All keys of this system, those of some types left out, in order."""
+        whole = self._ks.everything()
+        # Other roots: no type begins with "@", and "A" is what follows it.
+        roots = Range(whole.start + b"@", whole.start + b"A")
+        ranges, start = [], whole.start
+        for gap in sorted([roots, *self.ranges(but)], key=lambda range_: range_.start):
+            ranges.append(Range(start, gap.start))
+            start = gap.end
+        return [*ranges, Range(start, whole.end)]
+
+    async def count(self, ranges: Sequence[Range]) -> tuple[Revision, int]:
+        """The store's revision, and how many keys stand there then. Their values are not read."""
+        revision, keys = Revision(0), 0
+        for first in range(0, len(ranges), MAX_OPERATIONS):
+            asked = tuple(
+                Read(each.start, each.end, limit=1, keys_only=True, revision=revision)
+                for each in ranges[first : first + MAX_OPERATIONS]
+            )
+            commit = await self._store.commit(Txn(then=asked))
+            revision = revision or commit.revision
+            keys += sum(found.count for found in commit.results if isinstance(found, ReadResult))
+        return revision, keys
+
+    async def pages(
+        self, range_: Range, *, revision: Revision
+    ) -> AsyncGenerator[list[Standing], None]:
+        """What stood in a range at ``revision``, in order, page by page.
+
+        While one is worked on, the next is on its way. Who stops early closes it.
+        """
+        pages = aiter(self._store.list(range_, revision=revision))
+        coming = asyncio.ensure_future(anext(pages, None))
+        try:
+            while (page := await coming) is not None:
+                coming = asyncio.ensure_future(anext(pages, None))
+                for _ in range(3):  # so many rounds of the loop until the request has left
+                    await asyncio.sleep(0)
+                yield [self._standing(kv) for kv in page.items]
+        finally:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+
+    async def look_up(self, names: Sequence[ItemName]) -> list[Standing | None]:
+        """What stands at each of ``names`` now."""
+        found: list[Standing | None] = []
+        for first in range(0, len(names), MAX_OPERATIONS):
+            reads = tuple(
+                Read(self._ks.item(*name)) for name in names[first : first + MAX_OPERATIONS]
+            )
+            commit = await self._store.commit(Txn(then=reads))
+            found += [
+                self._standing(result.items[0]) if result.items else None
+                for result in commit.results
+                if isinstance(result, ReadResult)
+            ]
+        return found
+
+    async def write(self, writes: Sequence[Write], schemas: Mapping[str, int]) -> bool:
+        """All of it in one transaction, or nothing: then ``False``, and somebody else wrote first.
+
+        Values are not checked here: ``schemas`` has, for types that demand something, the
+        mod_revision of the schema that they were checked against, and it must still be that one.
+        Raises ``ReservedType``, and ``TooManyOperations``: items and types are 128 at the most.
+        After ``OutcomeUnknown`` it may be asked once more: what was done is not done twice.
+        """
+        types = dict.fromkeys(write.type for write in writes if write.value is not None)
+        compares = [
+            at_revision(self._ks.schema(type_), Revision(schemas.get(type_, 0))) for type_ in types
+        ]
+        operations: list[Put | Delete] = []
+        for type_, key, value, expected in writes:
+            raw = self._ks.writable_item(type_, key)
+            compares.append(at_revision(raw, Revision(expected)))
+            operations.append(Delete(raw) if value is None else Put(raw, value))
+        if len(compares) > MAX_OPERATIONS:
+            raise TooManyOperations(count=len(compares), limit=MAX_OPERATIONS)
+        commit = await self._store.commit(Txn(tuple(compares), tuple(operations)))
+        return commit.succeeded
+
+    def _standing(self, kv: KeyValue) -> Standing:
+        name = None
+        try:
+            name = self._ks.parse_item(kv.key)
+            return Standing(kv.key, name, canonical(kv.value), kv.mod_revision)
+        except InvalidName as error:
+            return Standing(kv.key, None, None, kv.mod_revision, str(error))
+        except InvalidValue as error:
+            return Standing(kv.key, name, None, kv.mod_revision, error.reason)
