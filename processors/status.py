@@ -105,7 +105,8 @@ class Publisher(Owner):
         self._backoff = backoff or Backoff(first_s=0.1, most_s=2.0)
         self._dirty = asyncio.Event()
         self._revision = Revision(0)  # our key's mod_revision, as far as we know
-        self._written: tuple[bytes, LeaseId] | None = None
+        self._written: tuple[bytes, LeaseId, int] | None = None  # and with which doubts
+        self._doubts = 0
         self._leases: set[LeaseId] = set()
         self._said = ""
         sessions.on_new(self.notify)
@@ -116,7 +117,7 @@ class Publisher(Owner):
 
     def doubt(self) -> None:
         """What was written may be undone: the store may have been restored. Write it again."""
-        self._written = None
+        self._doubts += 1
         self._dirty.set()
 
     async def _run(self) -> None:
@@ -143,7 +144,8 @@ class Publisher(Owner):
 
     async def _publish(self, value: bytes, lease: LeaseId) -> None:
         """Write, unless that is what stands there. Raises ``StoreError`` where it did not work."""
-        if (value, lease) == self._written:
+        doubts = self._doubts  # an answer that comes after another doubt does not dispel it
+        if (value, lease, doubts) == self._written:
             return
         self._leases.add(lease)
         self._written = None  # until it is known what stands there
@@ -154,6 +156,7 @@ class Publisher(Owner):
             if found.lease not in self._leases:
                 raise _Taken(found, expected=self._revision)
             self._revision = found.mod_revision  # ours: a write whose answer was lost
+        self._written = (value, lease, doubts)
         self._backoff.reset()
         self._said = ""
         self._recent.append(self._clock())
@@ -164,7 +167,7 @@ class Publisher(Owner):
         txn = Txn((ours,), (Put(self._key, value, lease),), (Read(self._key),))
         commit = await self._store.commit(txn)
         if commit.succeeded:
-            self._revision, self._written = commit.revision, (value, lease)
+            self._revision = commit.revision
             return None
         result = commit.results[0]
         assert isinstance(result, ReadResult)

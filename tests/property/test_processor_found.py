@@ -112,6 +112,32 @@ def test_a_status_that_was_undone_is_written_again() -> None:
     play(scenario)
 
 
+def test_a_status_is_undone_while_its_answer_is_on_its_way() -> None:
+    """The answer is of the store as it was before it was restored, and comes when that is known."""
+
+    async def scenario(stage: Stage) -> None:
+        answered = asyncio.Event()
+
+        async def hold(call: str, moment: Moment) -> None:
+            if (call, moment) == ("commit", "after"):
+                await answered.wait()
+
+        async with stage.instance():
+            await stage.put("a", Value())
+            await asyncio.sleep(1.0)
+            deleted = await stage.delete("a")
+            snapshot = stage.snapshot()
+            stage.gate = hold
+            await asyncio.sleep(1.0)
+            stage.restore(snapshot)
+            await asyncio.sleep(3.0)
+            answered.set()
+            await asyncio.sleep(10.0)
+            assert (await stage.status()).observed_revision == deleted
+
+    play(scenario)
+
+
 def test_a_status_that_changes_back_after_a_lost_reply_is_written() -> None:
     """It was thought to stand there still, and what stood there was what came in between."""
 
