@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from kvconfig.devserver import (
     ContainerServer,
@@ -34,6 +35,11 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # Pending tasks get this long to end once a test is over: closed transports end in the loop's next
 # rounds. It is spent only where something is pending.
 _LEAK_GRACE_S = 0.2
+
+
+# How long one example takes is the machine's affair; pytest-timeout ends what hangs.
+settings.register_profile("kvconfig", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("kvconfig")
 
 
 def pytest_configure() -> None:
