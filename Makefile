@@ -14,11 +14,11 @@ PROTO_READY := .venv-proto/.ready
 PEERS       := etcd3 aetcd python3-etcd3 etcd3aio
 PEERS_READY := $(PEERS:%=.peers/%/.ready)
 
-PROTOS := kvconfig/etcd/rpc.proto flowsvc/api/v1/flow.proto
+PROTOS := kvconfig/etcd/rpc.proto flowsvc/api/v1/flow.proto flowsvc/api/v1/config.proto
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-matrix history bench robustness check format proto lock peers clean
+.PHONY: help setup demo up test test-matrix history bench robustness screenshots check format proto lock peers clean
 
 help: ## list the targets
 	@echo 'usage: make TARGET'
@@ -29,6 +29,9 @@ setup: $(READY) ## make the environment: .venv, from requirements/dev.lock
 demo: $(READY) ## two flows, live: separate processes on a real etcd (BLUEPRINT= PARAMS= INPUT=)
 	@$(BIN)/flowctl demo \
 	  $${BLUEPRINT:+--blueprint "$$BLUEPRINT"} $${PARAMS:+--params "$$PARAMS"} $${INPUT:+--input "$$INPUT"}
+
+up: $(READY) ## the whole system on this machine, until Ctrl-C; data stay (UP_ARGS='--data DIR --group FILE')
+	@$(BIN)/flowctl up $(UP_ARGS)
 
 test: $(READY) $(PEERS_READY) ## run the tests (PYTEST_ARGS='-k name -x'; ETCD=container for Docker)
 	$(BIN)/pytest $(PYTEST_ARGS)
@@ -43,7 +46,7 @@ history: $(READY) ## check histories at length: 10,000 runs in memory, 4 storms 
 bench: $(READY) ## measure, beside bare stubs in the same run (BENCH_ARGS='--runs 5 10,000-keys')
 	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
 
-robustness: $(READY) ## hurt clusters of real etcd and look on: 9 minutes (PYTEST_ARGS='-m robustness_ci': 2)
+robustness: $(READY) ## hurt clusters of real etcd and look on: 14 minutes (PYTEST_ARGS='-m robustness_ci': 3)
 	@$(MAKE) --no-print-directory --keep-going peers || echo 'peers are missing: their columns stay empty'
 	@etcd=$${ETCD_BIN:-$$(tools/get-etcd forky .etcd || tools/get-etcd trixie .etcd)} && \
 	  ETCD_BIN="$$etcd" $(BIN)/pytest -m robustness tests/robustness $(PYTEST_ARGS)
@@ -62,6 +65,9 @@ format: $(READY) ## put the code in shape
 proto: $(PROTO_READY) $(READY) ## generate the messages again (only after a change of a .proto)
 	.venv-proto/bin/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. $(PROTOS)
 	$(BIN)/python -W error -c 'import importlib, sys; [importlib.import_module(p[:-6].replace("/", ".") + "_pb2") for p in sys.argv[1:]]' $(PROTOS)
+
+screenshots: $(READY) ## draw the screens that the documents show again: docs/screenshots
+	@$(BIN)/python tools/screenshots.py docs/screenshots
 
 lock: ## resolve the dependencies again: requirements/*.lock, with hashes and no addresses
 	PYTHON='$(PYTHON)' tools/lock

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from flowsvc.cli import graph
 from flowsvc.cli.changes import How, carry_out, change_options, force_option
 from flowsvc.cli.history import diff_command, history_group
 from flowsvc.cli.output import View, output_option, show
@@ -184,6 +185,7 @@ blueprints = _group(
         ),
     )
 )
+blueprints.add_command(graph.command)
 
 parameter_types = _group(
     Noun(

@@ -9,6 +9,7 @@ import click
 
 from flowsvc.cli.flow_look import as_json as flow_as_json
 from flowsvc.cli.flow_look import print_flow
+from flowsvc.cli.graph import PICTURES, draw_flow
 from flowsvc.cli.output import output_of, output_option, print_json, print_table, printable
 from flowsvc.cli.settings import Duration, Settings, ask, connection, connection_options
 
@@ -24,16 +25,31 @@ MOST_TROUBLES = 10
 
 @click.command()
 @click.argument("flow_id", metavar="ID")
+@click.option("--graph", is_flag=True, help="Draw it: short for -o mermaid.")
 @connection_options
-@output_option
-def describe(*, settings: Settings, output: str, flow_id: str) -> None:
+@output_of("table", "json", "name", *PICTURES)
+def describe(*, settings: Settings, output: str, flow_id: str, graph: bool) -> None:
     """Show one flow and how its variants run: instances, errors, processors that nobody runs.
+
+    Or draw it, with the topics that join its variants, in colours that say how they run: as text
+    of Mermaid or of Graphviz, or as SVG where Graphviz is installed.
 
     \b
     Example:
       flowctl flow describe f1
       flowctl flow describe f1 -o json
+      flowctl flow describe f1 --graph
+      flowctl flow describe f1 --graph -o dot
     """
+    if graph and output == "table":
+        output = PICTURES[0]
+    if output in PICTURES:
+        draw_flow(settings, flow_id, output)
+        return
+    if graph:
+        raise click.UsageError(
+            f"-o {output} is no picture: --graph goes with {', '.join(PICTURES)}"
+        )
 
     async def question(flows: Flows) -> tuple[Flow, FlowStatus]:
         return await flows.get_flow(flow_id), await flows.get_status(flow_id)

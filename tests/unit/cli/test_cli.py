@@ -412,6 +412,7 @@ def test_every_example_works(flows, tmp_path: Path, monkeypatch, args):
         [*HISTORY, structs.replace(HISTORY[0], op="01936c0e-8d5f-7a10-9f3e-5b6f8f0d2c41")],
     )
     flows.statuses = [structs.replace(RUNS, mod_revision=Revision(42))]
+    flows.definition = structs.replace(flows.definition, definition={})
     flows.news.put_nowait(WatchEnded("closed"))
     assert main(list(args)) == (1 if "watch" in args else 0)
     assert flows.asked
