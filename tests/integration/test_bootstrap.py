@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -149,9 +150,17 @@ async def test_a_dry_run_writes_nothing_and_says_all(system):
 
 async def test_numbers_are_compared_as_they_are_written(system):
     """1 and 1.0, 0 and false are different values, whatever Python thinks."""
-    await system.seed({"limit": {"a": 1, "b": 0}})
-    report = await system.seed({"limit": {"a": 1.0, "b": False}})
-    assert report.counts == {"limit": {"different": 2}}
+
+    def seed(one: float, none: float) -> dict[str, Any]:
+        return {
+            "schema": {"unused": {"const": one}},
+            "parameter-type": {"p": {"type": "number", "default": one}},
+            "limit": {"a": one, "b": none},
+        }
+
+    await system.seed(seed(1, 0))
+    report = await system.seed(seed(1.0, False))
+    assert report.total("different") == sum(map(Counter.total, report.counts.values())) == 4
 
 
 async def test_a_value_that_cannot_be_read_differs(system):
@@ -210,17 +219,18 @@ async def test_items_that_violate_a_schema_are_found_first(system):
 
 async def test_a_schema_is_not_put_over_what_does_not_meet_it(system):
     """What stays as it is must be as a new schema demands; what is replaced need not."""
-    await system.seed({"prompt": {"a": 1, "b": "text"}})
+    await system.seed({"prompt": {"a": 1, "b": "text", "z": 2}})
     before = await system.everything()
     demand = {"schema": {"prompt": {"type": "string"}}}
     with pytest.raises(SchemaNotMet) as raised:
         await system.seed(demand)
-    assert raised.value.keys == (system.ks.item("prompt", "a"),)
-    with pytest.raises(SchemaNotMet):
-        await system.seed({**demand, "prompt": {"c": "text"}})
+    assert raised.value.keys == (system.ks.item("prompt", "a"), system.ks.item("prompt", "z"))
+    with pytest.raises(SchemaNotMet) as raised:
+        await system.seed({**demand, "prompt": {"a": "one"}}, policy=FLAG_REPLACE)
+    assert raised.value.keys == (system.ks.item("prompt", "z"),)
     assert await system.everything() == before
-    await system.seed({**demand, "prompt": {"a": "one"}}, policy=FLAG_REPLACE)
-    assert [item.value for item in await system.config.list("prompt")] == ["one", "text"]
+    await system.seed({**demand, "prompt": {"a": "one", "z": "two"}}, policy=FLAG_REPLACE)
+    assert [item.value for item in await system.config.list("prompt")] == ["one", "text", "two"]
 
 
 async def test_configuration_needs_etcd(system):
@@ -273,6 +283,20 @@ async def test_a_flow_that_was_not_paused_in_time_is_paused_by_the_next_run(syst
     await change(ResumeFlow(flow="f1"))
     assert (await system.seed(seed)).counts["flow"] == {"different": 1}
     assert (await system.service.get_flow("f1")).record.paused is None
+
+
+async def test_a_flow_that_could_not_be_started_any_more_is_left_alone(system):
+    """Whatever became of blueprint and types since: a flow that runs is no reason to stop."""
+    await system.seed(SEED)
+    flow = {"f2": {"blueprint-name": "index", "parameters": {"size": "x"}}}
+    report = await system.seed({**SEED, "flow": flow})
+    assert report.named("different") == ["flow/f2"]
+    report = await system.seed({**SEED, "flow": {"f2": {"blueprint-name": "gone"}}})
+    assert report.named("different") == ["flow/f2"]
+    change = Policy(change_flows=True)
+    assert await refused(system, {**SEED, "flow": flow}, policy=change) == [
+        "$.flow.f2.parameters.size"
+    ]
 
 
 # -- others ----------------------------------------------------------------------------------------

@@ -96,16 +96,20 @@ def test_an_export_to_a_file_has_the_format_of_its_name(seeded, tmp_path):
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_link_and_a_device_stay_what_they_are(seeded, tmp_path):
+def test_a_link_and_a_pipe_stay_what_they_are(seeded, tmp_path):
     """What a link leads to is written; what is no file is written to, and not replaced."""
-    target, link = tmp_path / "target", tmp_path / "link"
+    target, link, pipe = tmp_path / "target", tmp_path / "link", tmp_path / "pipe"
     target.write_text("old")
     link.symlink_to(target)
     assert seeded("export", "prompt", "-f", str(link))[0] == 0
     assert link.is_symlink()
     assert json.loads(target.read_text()) == {"prompt": SEED["prompt"]}
-    assert seeded("export", "-f", os.devnull)[0] == 0
-    assert Path(os.devnull).is_char_device()
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    assert seeded("export", "prompt", "-f", str(pipe))[0] == 0
+    assert pipe.is_fifo()
+    assert json.loads(os.read(reader, 10_000)) == {"prompt": SEED["prompt"]}
+    os.close(reader)
 
 
 def test_an_export_that_breaks_off_leaves_the_old_file(seeded, tmp_path, monkeypatch):

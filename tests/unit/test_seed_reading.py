@@ -73,6 +73,7 @@ def files(folder: Path, **texts: str) -> list[Source]:
         ),
         ('{"schema": {"prompt": {"type": 7}}}', ["$.schema.prompt.type"]),
         ('{"name": "b", "blueprint": {}, "prompt": {}}', ["$.prompt"]),
+        ('{"name": {"x": "b"}, "blueprint": {}}', ["$.blueprint"]),
     ],
 )
 def test_a_seed_that_is_none_is_refused_with_every_place(seed, paths):
@@ -240,7 +241,7 @@ def test_who_looks_on_sees_every_byte(tmp_path):
 def test_staged_items_become_what_is_to_be_written():
     """Settled ones go, expected ones keep their value, deletes come in between, all in order."""
     staging = Staging()
-    assert (list(staging.items()), staging.count()) == ([], 0)
+    assert list(staging.items()) == []
     twice: list[tuple[str, str, int]] = []
     rows = [("t", "c", b"3", 0), ("t", "a", b"1", 0), ("t", "a", b"9", 1), ("s", "b", b"2", 1)]
     staging.add(iter(rows), lambda *found: twice.append(found))
@@ -254,6 +255,5 @@ def test_staged_items_become_what_is_to_be_written():
         Write("t", "B", None, 8),
         Write("t", "a", b"1", 7),
     ]
-    assert staging.count() == 3
     staging.close()
     staging.close()

@@ -277,12 +277,13 @@ def test_yaml_is_written_for_people():
         "a": "Be brief.\n\n  Really.\n",
         "b": {"plain": "some words", "quoted": ["yes", "n", "12", "a: b", ""], "n": 1.0},
         "no": "x",
+        "odd": "a\u2028b\n",  # which not every reader takes for the end of a line
     }
     assert written("yaml", [("prompt", section), ("on", {})]).decode() == (
         "prompt:\n  a: |\n    Be brief.\n\n      Really.\n"
         '  b:\n    "n": 1.0\n    plain: some words\n    quoted:\n'
         '    - \'yes\'\n    - "n"\n    - "12"\n    - "a: b"\n    - ""\n'
-        "  'no': x\n'on': {}\n"
+        "  'no': x\n  odd: \"a\\Lb\\n\"\n'on': {}\n"
     )
     assert written("yaml", []) == b"{}\n"
 
