@@ -22,6 +22,7 @@ from flowsvc.cli import (
     import_,
     migrate,
     serve,
+    up,
 )
 
 __all__ = ["flowctl", "main"]
@@ -62,6 +63,7 @@ for _command in (
     migrate.command,
     fsck.command,
     serve.command,
+    up.command,
     demo.command,
 ):
     flowctl.add_command(_command)

@@ -1,4 +1,4 @@
-"""Other programs of ours, started by the demo: their JSON lines read, their end seen to.
+"""Other programs of ours, for the demo and for ``up``: their JSON lines read, their end seen to.
 
 A child ends when this process ends, however that happens (:mod:`kvconfig.devserver.spawn`), and is
 never looked for by its name: only by the process that was started here.
@@ -15,9 +15,9 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NoReturn
 
 from flowsvc.errors import FlowServiceError
 from kvconfig.devserver.spawn import spawn_tied
@@ -28,8 +28,10 @@ Line = dict[str, Any]
 """One line of a child's log."""
 
 _LAST_WORDS = 15
+_LINES_KEPT = 10_000
 _LINE_LIMIT = 1024 * 1024
-_KILL_AFTER_S = 10.0
+_KILL_AFTER_S = 30.0
+"""A host of processors gives each variant time to drain: 10 s, unless its class says otherwise."""
 
 
 class ChildFailed(FlowServiceError):
@@ -42,17 +44,24 @@ class ChildFailed(FlowServiceError):
 
 
 class Child:
-    """A running child. ``lines`` are all JSON lines that it has written so far.
+    """A running child. ``lines`` are the JSON lines that it has written, the latest 10,000 of them.
 
     ``exit_code`` is known once the block of :func:`child` was left; negative after a signal.
     """
 
-    def __init__(self, name: str, pid: int, stream: asyncio.StreamReader) -> None:
-        self.name, self.pid = name, pid
+    def __init__(
+        self,
+        name: str,
+        process: subprocess.Popen[bytes],
+        stream: asyncio.StreamReader,
+        log: BinaryIO | None = None,
+    ) -> None:
+        self.name, self.pid = name, process.pid
+        self.kill = process.kill
         self.exit_code: int | None = None
         self.lines: list[Line] = []
         self._said: deque[str] = deque(maxlen=_LAST_WORDS)
-        self._stream = stream
+        self._stream, self._log = stream, log
         self._changed = asyncio.Condition()
         self._ended = False
 
@@ -82,14 +91,22 @@ class Child:
         async with self._changed:
             await self._changed.wait_for(lambda: self._ended)
 
+    async def failed(self) -> NoReturn:
+        """Raise :class:`ChildFailed` when it ends by itself, which it is not meant to."""
+        await self.ended()
+        raise self._failed("ended by itself")
+
     async def read(self) -> None:
         """Read until it closes its output, which it does when it ends."""
         while text := await self._stream.readline():
+            if self._log is not None:
+                self._log.write(text)
             shown = text.decode("utf-8", "replace").rstrip()
             async with self._changed:
                 self._said.append(shown)
                 if (line := _parsed(shown)) is not None:
                     self.lines.append(line)
+                    del self.lines[:-_LINES_KEPT]
                 self._changed.notify_all()
         async with self._changed:
             self._ended = True
@@ -108,22 +125,26 @@ def _parsed(text: str) -> Line | None:
 
 
 @asynccontextmanager
-async def child(name: str, module: str, *args: str) -> AsyncIterator[Child]:
+async def child(
+    name: str, module: str, *args: str, log: Path | None = None
+) -> AsyncIterator[Child]:
     """``python -m module args``, with this Python. On leaving it gets SIGTERM and is waited for.
 
-    Its two outputs are one stream. It knows nothing of our ``FLOWCTL_*`` and ``ETCDCTL_*``.
+    Its two outputs are one stream, of which ``log`` gets a copy. It knows nothing of our
+    ``FLOWCTL_*`` and ``ETCDCTL_*``.
     """
     env = {k: v for k, v in os.environ.items() if not k.startswith(("FLOWCTL_", "ETCDCTL_"))}
     env["PYTHONUNBUFFERED"] = "1"
     command = [sys.executable, "-m", module, *args]
-    with tempfile.TemporaryDirectory(prefix="flowctl-") as folder:
-        pipe = Path(folder) / "output"
-        os.mkfifo(pipe)
-        # Open for reading first: a writer would wait for one.
-        source = os.fdopen(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0)
-        process = spawn_tied(command, env=env, output=pipe, signal=signal.SIGTERM)
+    with nullcontext() if log is None else log.open("wb", buffering=0) as copy:
+        with tempfile.TemporaryDirectory(prefix="flowctl-") as folder:
+            pipe = Path(folder) / "output"
+            os.mkfifo(pipe)
+            # Open for reading first: a writer would wait for one.
+            source = os.fdopen(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0)
+            process = spawn_tied(command, env=env, output=pipe, signal=signal.SIGTERM)
         stream = asyncio.StreamReader(limit=_LINE_LIMIT)
-        made = Child(name, process.pid, stream)
+        made = Child(name, process, stream, copy)
         reading: asyncio.Task[None] | None = None
         transport: asyncio.BaseTransport | None = None
         try:

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from flowsvc.bootstrap import Seed
     from flowsvc.model import ParameterValue
 
-__all__ = ["PlannedFlow", "Scenario", "document_index", "other_blueprint"]
+__all__ = [
+    "SAMPLE",
+    "PlannedFlow",
+    "Scenario",
+    "document_index",
+    "other_blueprint",
+    "sample_seed",
+]
 
 GENERIC = "processors.samples.generic:Generic"
 SAMPLE = (
@@ -70,7 +77,7 @@ def document_index(
     query = query or _frequent_word(folder)
     if not query:
         raise click.UsageError(f"no *.md and no *.txt with words in {folder}: give --input")
-    file = _sample_seed()
+    file = sample_seed()
     common: dict[str, ParameterValue] = {
         "input-path": str(folder),
         "index-path": str(scratch / "index.sqlite"),
@@ -133,7 +140,7 @@ def other_blueprint(data: bytes, name: str, parameters: dict[str, ParameterValue
     )
 
 
-def _sample_seed() -> Path:
+def sample_seed() -> Path:
     """The sample's blueprint. Found, not imported: the flow service knows no processor."""
     import importlib.util
     from pathlib import Path

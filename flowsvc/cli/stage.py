@@ -1,6 +1,7 @@
 """What the demo plays on: etcd, the flow service and a host of processors, each a process.
 
-They end with the block, in the opposite order, and with this process, however it ends.
+They end with the block, in the opposite order, and with this process, however it ends. ``up`` has
+the service and the host from here too.
 """
 
 from __future__ import annotations
@@ -8,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowsvc.cli.children import Child, ChildFailed, child
+from flowsvc.cli.children import Child, ChildFailed, Line, child
 from flowsvc.client import Client
 from kvconfig.devserver import LocalServer, dev_server, find_etcdctl
 from kvconfig.etcd import connect
@@ -22,7 +23,7 @@ from kvconfig.model import KeyValue, Revision
 from kvconfig.records import InstanceStatus, decode_status
 from kvconfig.store import Store, list_all
 
-__all__ = ["Stage", "set_up"]
+__all__ = ["Stage", "address_of", "hosted_by", "hosting", "serving", "set_up"]
 
 PATIENCE_S = 30.0
 
@@ -97,7 +98,7 @@ class Stage:
 @asynccontextmanager
 async def set_up(processors: Sequence[str]) -> AsyncIterator[Stage]:
     """Start everything, with these processors, and wait until all of them have reported."""
-    keyspace, count = Keyspace(), len(processors)
+    keyspace = Keyspace()
     async with AsyncExitStack() as stack:
         etcd = await stack.enter_async_context(dev_server())
         endpoint = etcd.endpoint
@@ -109,22 +110,9 @@ async def set_up(processors: Sequence[str]) -> AsyncIterator[Stage]:
                 lambda kv: (keyspace.parse_processor(kv.key)[0], decode_status(kv.value)),
             )
         )
-        listen = ("--listen", "127.0.0.1:0")
-        service = await stack.enter_async_context(
-            child("the flow service", "flowsvc.cli", "serve", "--endpoints", endpoint, *listen)
-        )
-        log = ("--log-format", "json")
-        host = await stack.enter_async_context(
-            child(
-                "the processor host",
-                "processors", "run", *processors, "--endpoints", endpoint, *log,
-            )
-        )  # fmt: skip
-        address = str((await service.line(event="listening"))["address"])
-        await host.wait_until(
-            lambda lines: sum(line.get("event") == "instance started" for line in lines) == count,
-            f"{count} instances started",
-        )
+        service = await stack.enter_async_context(serving(endpoint))
+        host = await stack.enter_async_context(hosting(endpoint, *processors))
+        address, ids = await address_of(service), await hosted_by(host)
         stage = Stage(
             etcd=etcd,
             etcdctl=find_etcdctl(beside=getattr(etcd, "binary", None)),
@@ -135,11 +123,39 @@ async def set_up(processors: Sequence[str]) -> AsyncIterator[Stage]:
             flows=await stack.enter_async_context(Client(address)),
             host=host,
             statuses=statuses,
-            processors=tuple(
-                str(line["processor"])
-                for line in host.lines
-                if line.get("event") == "instance started"
-            ),
+            processors=ids,
         )
         await stage.observed(stage.processors, Revision(0))
         yield stage
+
+
+def serving(
+    endpoint: str, listen: str = "127.0.0.1:0", *, log: Path | None = None
+) -> AbstractAsyncContextManager[Child]:
+    """A flow service on the etcd at ``endpoint``. ``log`` gets a copy of what it says."""
+    where = ("--endpoints", endpoint, "--listen", listen)
+    return child("the flow service", "flowsvc.cli", "serve", *where, log=log)
+
+
+async def address_of(service: Child) -> str:
+    """Where it listens, once it does."""
+    return str((await service.line(event="listening"))["address"])
+
+
+def hosting(
+    endpoint: str, *what: str, log: Path | None = None
+) -> AbstractAsyncContextManager[Child]:
+    """A host of processors: ``what`` as ``processors run`` is told, on the etcd at ``endpoint``."""
+    args = ("run", *what, "--endpoints", endpoint, "--log-format", "json")
+    return child("the processor host", "processors", *args, log=log)
+
+
+async def hosted_by(host: Child) -> tuple[str, ...]:
+    """The ids of its processors, once an instance of each has started."""
+    ids: tuple[str, ...] = tuple((await host.line(event="running"))["processors"])
+
+    def all_started(lines: Sequence[Line]) -> bool:
+        return len([1 for line in lines if line.get("event") == "instance started"]) == len(ids)
+
+    await host.wait_until(all_started, f"{len(ids)} instances started")
+    return ids
