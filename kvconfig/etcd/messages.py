@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from kvconfig.etcd import rpc_pb2 as pb
+from kvconfig.etcd.server import Alarm, Grant, ListedMember, Member
+from kvconfig.keys import Range, everything, one
 from kvconfig.model import Event, KeyValue, LeaseId, Revision
 from kvconfig.txn import (
     Commit,
@@ -21,7 +24,17 @@ from kvconfig.txn import (
     Txn,
 )
 
-__all__ = ["commit_of", "events_of", "key_value", "range_request", "txn_request"]
+__all__ = [
+    "alarm_of",
+    "commit_of",
+    "events_of",
+    "grant_of",
+    "key_value",
+    "listed_member",
+    "member_of",
+    "range_request",
+    "txn_request",
+]
 
 _TARGETS = {
     "version": pb.Compare.VERSION,
@@ -82,6 +95,51 @@ def events_of(events: Iterable[pb.Event]) -> Iterable[tuple[Revision, Event]]:
             yield Revision(kv.mod_revision), Event(kv.key, None)
         else:
             yield Revision(kv.mod_revision), Event(kv.key, key_value(kv))
+
+
+def member_of(endpoint: str, status: pb.StatusResponse) -> Member:
+    """A member that told its status."""
+    # As text, among other complaints: "memberID:10276657743932975437 alarm:NOSPACE".
+    said = re.findall(r"memberID:(\d+) alarm:(\w+)", "\n".join(status.errors))
+    return Member(
+        endpoint=endpoint,
+        version=status.version,
+        member_id=status.header.member_id,
+        cluster_id=status.header.cluster_id,
+        leader=status.leader == status.header.member_id,
+        has_leader=status.leader != 0,
+        learner=status.isLearner,
+        revision=status.header.revision,
+        raft_index=status.raftIndex,
+        raft_applied=status.raftAppliedIndex,
+        db_size=status.dbSize,
+        db_in_use=status.dbSizeInUse,
+        quota=status.dbSizeQuota,
+        alarms=tuple(Alarm(kind, int(member)) for member, kind in said),
+    )
+
+
+def alarm_of(alarm: pb.AlarmMember) -> Alarm:
+    """An alarm that is on."""
+    return Alarm(pb.AlarmMember.AlarmType.Name(alarm.alarm), alarm.memberID)
+
+
+def listed_member(member: pb.Member) -> ListedMember:
+    """A member of the cluster, as all of them know it."""
+    return ListedMember(
+        member_id=member.ID,
+        name=member.name,
+        endpoints=tuple(member.clientURLs),
+        learner=member.isLearner,
+    )
+
+
+def grant_of(permission: pb.Permission) -> Grant:
+    """A permission of a role. Without an end it is for one key, with the end NUL from it on."""
+    key, end = permission.key, permission.range_end
+    range_ = one(key) if not end else Range(key, everything().end if end == b"\0" else end)
+    read = permission.permType != pb.Permission.WRITE
+    return Grant(range=range_, read=read, write=permission.permType != pb.Permission.READ)
 
 
 def _compare(compare: Compare) -> pb.Compare:

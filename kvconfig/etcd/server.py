@@ -1,4 +1,4 @@
-"""What is known about a version of etcd, and what a member says of itself.
+"""What is known about a version of etcd, and what members say of themselves. Pure.
 
 Read once when a program starts: an operator should hear of a known fault before it bites.
 """
@@ -6,40 +6,107 @@ Read once when a program starts: an operator should hear of a known fault before
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 import msgspec
 
-__all__ = ["Advice", "Member", "advise", "parse_version"]
+from kvconfig.keys import Range
+
+__all__ = [
+    "Advice",
+    "Alarm",
+    "Grant",
+    "ListedMember",
+    "Member",
+    "Published",
+    "advise",
+    "parse_version",
+]
 
 Version = tuple[int, int, int]
+
+
+class Alarm(msgspec.Struct, frozen=True):
+    """``kind`` is etcd's own word, such as ``NOSPACE``; ``member_id`` whose it is."""
+
+    kind: str
+    member_id: int
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
     """One endpoint, asked for its status; ``error`` says why it gave none.
 
-    ``db_size`` is in bytes; ``alarms`` are etcd's own words, such as ``NOSPACE``.
+    Sizes are in bytes: ``db_size`` of the file, ``db_in_use`` without its free pages, ``quota``
+    what it may grow to. 0 stands for what it does not tell: the quota is told from 3.6 on.
+    ``alarms`` are those of the whole cluster.
     """
 
     endpoint: str
     version: str = ""
+    member_id: int = 0
+    cluster_id: int = 0
     leader: bool = False
     has_leader: bool = False
+    learner: bool = False
+    revision: int = 0
+    raft_index: int = 0
+    raft_applied: int = 0
     db_size: int = 0
-    alarms: tuple[str, ...] = ()
+    db_in_use: int = 0
+    quota: int = 0
+    alarms: tuple[Alarm, ...] = ()
     error: str = ""
 
 
+class Published(msgspec.Struct, frozen=True, kw_only=True):
+    """What a member publishes over HTTP, to everybody who can reach it.
+
+    ``member`` as far as the numbers tell: without alarms, without the id of the cluster.
+    ``fsync_s`` is what a write to its log took on average, ``None`` before the first one;
+    ``compacted_at_s`` when it last compacted (seconds since 1970), 0 where it did not since it
+    started; ``certificate_until_s`` when its certificate ends, ``None`` without TLS.
+    """
+
+    member: Member
+    fsync_s: float | None = None
+    compacted_at_s: float = 0.0
+    certificate_until_s: float | None = None
+
+
+class ListedMember(msgspec.Struct, frozen=True, kw_only=True):
+    """A member by the cluster's own list. One that never started has no name and no endpoints."""
+
+    member_id: int
+    name: str
+    endpoints: tuple[str, ...]
+    learner: bool = False
+
+
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
+    """Keys that a user may read, or write, or both."""
+
+    range: Range
+    read: bool
+    write: bool
+
+
 class Advice(msgspec.Struct, frozen=True, kw_only=True):
-    """Something to know about a version; ``upgrade_to`` mends it."""
+    """Something to know about a version; ``upgrade_to`` mends it.
+
+    A ``note`` is of no harm to kvconfig itself. ``rbac``: it matters where users are asked for.
+    """
 
     what: str
     upgrade_to: str
+    severity: Literal["note", "warning"] = "warning"
+    rbac: bool = False
 
 
 _OLD_RBAC = Advice(
     what="RBAC is no boundary: a nested transaction skips the checks of keys (CVE-2026-33343), and "
     "read on one key allows a watch from that key on (GHSA-xg4h-6gfc-h4m8)",
     upgrade_to="3.5.33, 3.6.14 or 3.7.1",
+    rbac=True,
 )
 _LOST_DATA = Advice(
     what="committed data can be lost after a crash (etcd issue 13766)", upgrade_to="3.5.6 or newer"
@@ -48,6 +115,7 @@ _PROGRESS = Advice(
     what="progress that a client asks for promises too much (etcd issue 15220); kvconfig takes it "
     "for a sign of life only",
     upgrade_to="3.4.25, 3.5.8 or newer",
+    severity="note",
 )
 _OLD = Advice(
     what="the 3.4 line gets no fixes any more; under NOSPACE it may refuse even deletes",

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import TypeAlias, TypeVar
 
 import grpc.aio
 import tenacity
@@ -26,8 +25,9 @@ from kvconfig.errors import (
 from kvconfig.etcd import rpc_pb2 as pb
 from kvconfig.etcd.access import Access
 from kvconfig.etcd.auth import Metadata, Tokens
+from kvconfig.etcd.calls import Ask, Response, unary
 from kvconfig.etcd.endpoints import MAX_RESPONSE_BYTES, Endpoints
-from kvconfig.etcd.messages import commit_of, key_value, range_request, txn_request
+from kvconfig.etcd.messages import commit_of, key_value, member_of, range_request, txn_request
 from kvconfig.etcd.server import Member, advise, parse_version
 from kvconfig.etcd.status import Call, from_status
 from kvconfig.etcd.watch import Opener, WatchHub
@@ -39,7 +39,6 @@ from kvconfig.txn import Commit, Put, Read, Txn, may_write
 __all__ = ["EtcdStore", "connect"]
 
 logger = logging.getLogger(__name__)
-Response = TypeVar("Response", bound=Message)
 
 PAGE_SIZE = 5_000
 """Keys a page. Small pages cost: etcd counts the rest of the range again for each (measured)."""
@@ -57,8 +56,6 @@ _RETRY = tenacity.AsyncRetrying(
 
 _HAS_LEADER = (("hasleader", "true"),)
 """etcd then ends a watch on a member that has lost its leader, instead of falling silent."""
-
-Ask: TypeAlias = Callable[[grpc.aio.Channel, Metadata], Awaitable[Response]]
 
 
 @asynccontextmanager
@@ -104,6 +101,11 @@ class EtcdStore:
             self._open_watch, self._endpoints.failed, self._tokens, silence_s=silence_s
         )
         self._closed = asyncio.Event()
+
+    @property
+    def access(self) -> Access:
+        """Where it goes, and as whom."""
+        return self._access
 
     async def read(self, key: bytes, *, revision: Revision = Revision(0)) -> KeyValue | None:
         response = await self._range(Read(key, revision=revision))
@@ -188,7 +190,7 @@ class EtcdStore:
     async def _member(self, index: int) -> Member:
         endpoint = self._endpoints.names[index]
         self.calls["Maintenance/Status"] += 1
-        ask = _unary("Maintenance/Status", pb.StatusRequest(), pb.StatusResponse, self._timeout_s)
+        ask = unary("Maintenance/Status", pb.StatusRequest(), pb.StatusResponse, self._timeout_s)
         try:
             metadata = await self._tokens.metadata()
             status = await ask(self._endpoints.channel_to(index), metadata)
@@ -196,14 +198,7 @@ class EtcdStore:
             return Member(endpoint=endpoint, error=error.details() or error.code().name)
         except StoreError as error:
             return Member(endpoint=endpoint, error=str(error))
-        return Member(
-            endpoint=endpoint,
-            version=status.version,
-            leader=status.leader == status.header.member_id,
-            has_leader=status.leader != 0,
-            db_size=status.dbSize,
-            alarms=tuple(status.errors),
-        )
+        return member_of(endpoint, status)
 
     async def _range(self, read: Read) -> pb.RangeResponse:
         call = Call(key=read.key)
@@ -211,7 +206,7 @@ class EtcdStore:
 
     async def _authenticate(self) -> str:
         request = pb.AuthenticateRequest(name=self._access.user, password=self._access.password)
-        ask = _unary("Auth/Authenticate", request, pb.AuthenticateResponse, self._timeout_s)
+        ask = unary("Auth/Authenticate", request, pb.AuthenticateResponse, self._timeout_s)
 
         async def ask_without_token() -> pb.AuthenticateResponse:
             return await self._once("Auth/Authenticate", ask, Call(), ())
@@ -221,7 +216,7 @@ class EtcdStore:
     async def _unary(
         self, method: str, request: Message, response: type[Response], call: Call
     ) -> Response:
-        return await self._try(method, _unary(method, request, response, self._timeout_s), call)
+        return await self._try(method, unary(method, request, response, self._timeout_s), call)
 
     async def _try(self, method: str, ask: Ask[Response], call: Call) -> Response:
         """Ask; again, on the next endpoint, only where it is certain that nothing was written."""
@@ -272,19 +267,3 @@ class EtcdStore:
         )
         endpoint = self._endpoints.name
         return partial(multi, metadata=(*_HAS_LEADER, *metadata)), endpoint
-
-
-def _unary(
-    method: str, request: Message, response: type[Response], timeout_s: float
-) -> Ask[Response]:
-    """How to ask a channel one thing."""
-
-    async def ask(channel: grpc.aio.Channel, metadata: Metadata) -> Response:
-        stub = channel.unary_unary(
-            f"/etcdserverpb.{method}",
-            request_serializer=type(request).SerializeToString,
-            response_deserializer=response.FromString,
-        )
-        return await stub(request, timeout=timeout_s, metadata=metadata)
-
-    return ask

@@ -250,9 +250,7 @@ MEMORY = (
     Mutant(
         name="an unconditional write is sent again",
         module=_CONFIG,
-        changes=(
-            ("            if not again:\n                raise\n", "            pass\n"),
-        ),
+        changes=(("            if not again:\n                raise\n", "            pass\n"),),
         rules=("exactly-once",),
     ),
     Mutant(
