@@ -12,7 +12,14 @@ from flowsvc.bootstrap.definitions import Definitions
 from flowsvc.bootstrap.report import Outcome
 from flowsvc.bootstrap.work import Part, Work
 from flowsvc.definition import Findings, child
-from flowsvc.errors import AlreadyExists, Finding, InvalidInput, NotFound, ParametersInvalid
+from flowsvc.errors import (
+    AlreadyExists,
+    Finding,
+    FlowServiceError,
+    InvalidInput,
+    NotFound,
+    ParametersInvalid,
+)
 from flowsvc.ids import new_op
 from flowsvc.model import PauseFlow, ResumeFlow, StartFlow, StopFlow, UpdateFlow
 from flowsvc.plan.core import Operation
@@ -55,35 +62,36 @@ class FlowsPart(Part):
                 self._note(name, "deleted" if self._work.policy.change_flows else "left")
 
     def _foresee(self) -> None:
-        """Make every flow as it will be made, so that none is found wrong half-way."""
+        """Make every flow as it will be made, so that none is found wrong half-way.
+
+        One that will be left alone may have become impossible since: then it differs.
+        """
         keyspace = Keyspace()
-        coming = _Coming(keyspace, self._types.known, self._blueprints.known)
+        view = View(
+            keyspace,
+            _Coming(keyspace, self._types.known, self._blueprints.known),
+            Holders(),
+            {},
+        )
         findings = Findings()
         for name, flow in self._seed.flows.items():
             try:
-                made = make(
-                    name,
-                    flow.blueprint_name,
-                    given=flow.parameters,
-                    description=flow.description,
-                    workspace=flow.workspace,
-                    operation=Operation(op="", at=""),
-                    view=View(keyspace, coming, Holders(), {}),
-                )
-            except ParametersInvalid as error:
+                self._coming[name] = _as_made(name, flow, view)
+            except FlowServiceError as error:
+                if name in self._standing and not self._work.policy.change_flows:
+                    continue
+                if not isinstance(error, ParametersInvalid):
+                    raise
                 path = child(child("$", FLOW), name)
                 for found in error.findings:
                     findings.add(msgspec.structs.replace(found, path=path + found.path[1:]))
-            else:
-                record = msgspec.structs.replace(made.record, paused={} if flow.paused else None)
-                self._coming[name] = SeedFlow.of(record)
         if findings.has_errors:
             raise InvalidInput(self._seed.subject, findings.all())
 
     def _outcome(self, name: str, flow: SeedFlow, record: FlowRecord | None) -> Outcome:
         if record is None or _is_half_started(flow, record):
             return "created"
-        if SeedFlow.of(record) == self._coming[name]:
+        if SeedFlow.of(record) == self._coming.get(name):
             return "equal"
         if flow.workspace != record.workspace:
             message = f"runs in workspace {record.workspace!r}: stop it to start it in another"
@@ -156,6 +164,21 @@ class FlowsPart(Part):
         if flow.paused:
             await flows.change(PauseFlow(flow=name, actor=actor))
         self._report.wrote(FLOW)
+
+
+def _as_made(name: str, flow: SeedFlow, view: View) -> SeedFlow:
+    """The flow as its record would give it back. Raises what a start raises."""
+    made = make(
+        name,
+        flow.blueprint_name,
+        given=flow.parameters,
+        description=flow.description,
+        workspace=flow.workspace,
+        operation=Operation(op="", at=""),
+        view=view,
+    )
+    record = msgspec.structs.replace(made.record, paused={} if flow.paused else None)
+    return SeedFlow.of(record)
 
 
 def _is_half_started(flow: SeedFlow, record: FlowRecord) -> bool:

@@ -39,6 +39,7 @@ class Items(Part):
     def __init__(self, work: Work, schemas: Schemas) -> None:
         super().__init__(work)
         self._schemas = schemas
+        self._fresh: set[str] = set()  # types of which nothing stood
 
     # -- comparing ---------------------------------------------------------------------------
 
@@ -61,6 +62,8 @@ class Items(Part):
                 async for item, standing in _along(self._seed.items.items(type_), pages):
                     compared.look_at(item, standing)
             compared.finish()
+            if compared.nothing_stands:
+                self._fresh.add(type_)
 
     # -- writing -----------------------------------------------------------------------------
 
@@ -83,10 +86,11 @@ class Items(Part):
     async def _write(self, batch: list[Write], schemas: Mapping[str, int]) -> None:
         """One batch; made anew where somebody else has written meanwhile."""
         bulk, tries, lost = self._work.items, 0, False
+        fresh = batch[0].type in self._fresh and batch[-1].type == batch[0].type
         while batch:
             tries += 1
             try:
-                if await bulk.write(batch, schemas):
+                if await bulk.write(batch, schemas, fresh=fresh and tries == 1):
                     break
             except OutcomeUnknown:
                 if lost:
@@ -136,9 +140,12 @@ class _Compared:
         self._prune = work.policy.prune and type_ in work.seed.types
         self._findings = Findings()
         self._unmet: list[bytes] = []
+        self.nothing_stands = True
 
     def look_at(self, item: Write | None, standing: Standing | None) -> None:
         """The next key: in the seed, in the store, or in both."""
+        if standing is not None:
+            self.nothing_stands = False
         if item is None:
             assert standing is not None
             self._beside(standing)

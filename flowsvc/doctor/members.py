@@ -181,7 +181,7 @@ def quorum(facts: Facts) -> Iterator[Check]:
     if away:
         yield Check(
             name="quorum",
-            verdict="ok",
+            verdict="warning",
             found=f"{found}; away: {some(map(_named, away))}",
             means=f"it works; if {number(spare + 1, 'more voter')} went, nothing would",
             cure=("start what is away, before another one goes",),

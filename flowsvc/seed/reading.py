@@ -132,13 +132,13 @@ def parse_seed(data: bytes, subject: str, *, skip: Collection[str] = ()) -> Seed
 
 
 def read_seed(
-    found: Sequence[Source],
+    texts: Sequence[Source],
     subject: str,
     *,
     skip: Collection[str] = (),
     watcher: Watcher = UNWATCHED,
 ) -> Seed:
-    """All sources together as one seed.
+    """All texts together as one seed.
 
     A file of one blueprint (``{"name", "blueprint", "parameter-type"}``) is a seed too. Types that
     match a pattern of ``skip`` are left out. Raises :class:`InvalidInput` with every finding: what
@@ -147,9 +147,9 @@ def read_seed(
     """
     seed = Seed(subject)
     try:
-        reading = _Reading(seed, found, skip)
-        watcher.begin("reading", sum(source.size for source in found))
-        for number, source in enumerate(found):
+        reading = _Reading(seed, texts, skip)
+        watcher.begin("reading", sum(source.size for source in texts))
+        for number, source in enumerate(texts):
             try:
                 with source.open() as stream:
                     reading.read(number, _entries(source.format, _Watched(stream, watcher)))
@@ -187,8 +187,8 @@ class _Watched:
 class _Reading:
     """Takes in one source after the other, and notes all that is wrong."""
 
-    def __init__(self, seed: Seed, found: Sequence[Source], skip: Collection[str]) -> None:
-        self._seed, self._sources, self._skip = seed, found, skip
+    def __init__(self, seed: Seed, texts: Sequence[Source], skip: Collection[str]) -> None:
+        self._seed, self._sources, self._skip = seed, texts, skip
         self._findings = Findings()
         self._wanted: dict[str, bool] = {}  # by type
         self._first: dict[tuple[str, str], int] = {}  # where each of NAMED stood first

@@ -70,13 +70,6 @@ class Staging:
         asked = f"SELECT type, key, value, expected FROM item {where} ORDER BY type, key"
         return map(Write._make, self._db.execute(asked, values))
 
-    def count(self) -> int:
-        """How many there are."""
-        if self._open is None:
-            return 0
-        (count,) = self._db.execute("SELECT count(*) FROM item").fetchone()
-        return int(count)
-
     def settle(self, type_: str, key: str) -> None:
         """Nothing is to be done about this one."""
         self._db.execute("DELETE FROM item WHERE type = ? AND key = ?", (type_, key))

@@ -15,11 +15,11 @@ import msgspec
 from kvconfig.codec import canonical
 from kvconfig.config.client import Config
 from kvconfig.errors import InvalidName, InvalidValue, TooManyOperations
-from kvconfig.keys import Range
+from kvconfig.keys import Range, one
 from kvconfig.keyspace import ItemName, Keyspace
 from kvconfig.model import KeyValue, Revision
 from kvconfig.store import Store
-from kvconfig.txn import MAX_OPERATIONS, Delete, Put, Read, ReadResult, Txn, at_revision
+from kvconfig.txn import MAX_OPERATIONS, Delete, Put, Read, ReadResult, Txn, at_revision, empty
 
 __all__ = ["Bulk", "Standing", "Write"]
 
@@ -27,8 +27,8 @@ __all__ = ["Bulk", "Standing", "Write"]
 class Standing(msgspec.Struct, frozen=True, gc=False):
     """A key as it stands: an item with its value, or why it is none that can be read.
 
-    ``name`` is ``None`` where the key is no item's; ``value`` where it is not JSON, or not asked
-    for. Then ``problem`` says so.
+    ``name`` is ``None`` where the key is no item's, ``value`` also where it is not JSON; then
+    ``problem`` says why.
     """
 
     raw: bytes
@@ -123,27 +123,38 @@ class Bulk:
             ]
         return found
 
-    async def write(self, writes: Sequence[Write], schemas: Mapping[str, int]) -> bool:
+    async def write(
+        self, writes: Sequence[Write], schemas: Mapping[str, int], *, fresh: bool = False
+    ) -> bool:
         """All of it in one transaction, or nothing: then ``False``, and somebody else wrote first.
 
         Values are not checked here: ``schemas`` has, for types that demand something, the
         mod_revision of the schema that they were checked against, and it must still be that one.
+        ``fresh``: nothing at all may stand from the first to the last, which are of one type and in
+        the order of keys. It says the same of new items as ``expected`` does, and costs less.
+
         Raises ``ReservedType``, and ``TooManyOperations``: items and types are 128 at the most.
         After ``OutcomeUnknown`` it may be asked once more: what was done is not done twice.
         """
         types = dict.fromkeys(write.type for write in writes if write.value is not None)
-        compares = [
+        guards = [
             at_revision(self._ks.schema(type_), Revision(schemas.get(type_, 0))) for type_ in types
         ]
-        operations: list[Put | Delete] = []
-        for type_, key, value, expected in writes:
-            raw = self._ks.writable_item(type_, key)
-            compares.append(at_revision(raw, Revision(expected)))
-            operations.append(Delete(raw) if value is None else Put(raw, value))
-        if len(compares) > MAX_OPERATIONS:
-            raise TooManyOperations(count=len(compares), limit=MAX_OPERATIONS)
-        commit = await self._store.commit(Txn(tuple(compares), tuple(operations)))
-        return commit.succeeded
+        keys = [self._ks.writable_item(write.type, write.key) for write in writes]
+        if fresh:
+            guards.append(empty(Range(keys[0], one(keys[-1]).end)))
+        else:
+            guards += [
+                at_revision(key, Revision(write.expected))
+                for key, write in zip(keys, writes, strict=True)
+            ]
+        operations = tuple(
+            Delete(key) if write.value is None else Put(key, write.value)
+            for key, write in zip(keys, writes, strict=True)
+        )
+        if len(writes) + len(types) > MAX_OPERATIONS:
+            raise TooManyOperations(count=len(writes) + len(types), limit=MAX_OPERATIONS)
+        return (await self._store.commit(Txn(tuple(guards), operations))).succeeded
 
     def _standing(self, kv: KeyValue) -> Standing:
         name = None

@@ -35,12 +35,13 @@ flows = st.fixed_dictionaries(
 )
 schemas = st.sampled_from([True, {}, {"type": ["null", "string", "number", "array", "object"]}])
 systems = st.fixed_dictionaries(
-    {},
-    optional={
+    {
         "t": st.dictionaries(keys, values),
+        "flow": st.dictionaries(st.sampled_from(["f1", "f2", "f3"]), flows, min_size=1),
+    },
+    optional={
         "t-1": st.dictionaries(keys, values, max_size=2),
         "schema": st.dictionaries(st.sampled_from(["u", "v"]), schemas),
-        "flow": st.dictionaries(st.sampled_from(["f1", "f2", "f3"]), flows),
     },
 )
 
