@@ -49,7 +49,7 @@ def layout(facts: Facts) -> Iterator[Check]:
     elif found is None:
         yield Check(
             name="layout",
-            verdict="ok",
+            verdict="note",
             found=f"no version below {show_key(facts.keyspace.everything().start)}",
             means="no flow service has worked here yet, or it has another root",
             cure=(flowctl(facts, "serve"), "or name the root: --root @NAME"),

@@ -15,7 +15,7 @@ import msgspec
 from kvconfig.codec import canonical
 from kvconfig.config.client import Config
 from kvconfig.errors import InvalidName, InvalidValue, TooManyOperations
-from kvconfig.keys import Range, one
+from kvconfig.keys import Range, check_item_key, one
 from kvconfig.keyspace import ItemName, Keyspace
 from kvconfig.model import KeyValue, Revision
 from kvconfig.store import Store
@@ -59,6 +59,7 @@ class Bulk:
     def __init__(self, store: Store, keyspace: Keyspace) -> None:
         self.config = Config(store, keyspace)
         self._store, self._ks = store, keyspace
+        self._bases: dict[str, bytes] = {}  # by type
 
     def ranges(self, types: Iterable[str]) -> list[Range]:
         """The keys of ``types``, in order."""
@@ -140,7 +141,7 @@ class Bulk:
         guards = [
             at_revision(self._ks.schema(type_), Revision(schemas.get(type_, 0))) for type_ in types
         ]
-        keys = [self._ks.writable_item(write.type, write.key) for write in writes]
+        keys = [self._writable(write.type) + check_item_key(write.key).encode() for write in writes]
         if fresh:
             guards.append(empty(Range(keys[0], one(keys[-1]).end)))
         else:
@@ -155,6 +156,13 @@ class Bulk:
         if len(writes) + len(types) > MAX_OPERATIONS:
             raise TooManyOperations(count=len(writes) + len(types), limit=MAX_OPERATIONS)
         return (await self._store.commit(Txn(tuple(guards), operations))).succeeded
+
+    def _writable(self, type_: str) -> bytes:
+        """How the keys of a type begin. Raises ``ReservedType``. Looked up once for each type."""
+        if type_ not in self._bases:
+            self._ks.writable_item(type_, "any")
+            self._bases[type_] = self._ks.type_range(type_).start
+        return self._bases[type_]
 
     def _standing(self, kv: KeyValue) -> Standing:
         name = None
