@@ -59,7 +59,7 @@ def command(
     \b
     Example:
       flowctl doctor --endpoints 127.0.0.1:2379
-      flowctl doctor --endpoints etcd-1:2379,etcd-2:2379,etcd-3:2379 --write -o json
+      flowctl doctor --endpoints 127.0.0.1:2379 --write -o json
     """
     if not endpoints:
         raise click.UsageError("which etcd? give --endpoints HOST:PORT, or set ETCDCTL_ENDPOINTS")

@@ -14,7 +14,7 @@ from kvconfig.keyspace import RESERVED_TYPES, ItemName, Keyspace
 from kvconfig.memory import MemoryStore
 from kvconfig.model import Revision
 from kvconfig.store import Store
-from kvconfig.txn import Put, Txn
+from kvconfig.txn import Delete, Put, Txn
 from tests.contract.support import Backend
 
 
@@ -129,6 +129,24 @@ async def test_a_write_holds_to_the_schema_it_was_checked_by(bulk: Bulk) -> None
     await config.delete_schema("t")
     assert not await bulk.write([write], {"t": revision})
     assert await bulk.write([write], {})
+
+
+async def test_a_fresh_write_finds_nothing_between_its_keys(
+    bulk: Bulk, ks: Keyspace, store: Store
+) -> None:
+    """From the first to the last key nothing stands, not only none of its own; beside, all may."""
+    writes = [Write("t", "b", b"1", 0), Write("t", "d", b"1", 0)]
+    await put(store, (ks.item("t", "a"), b"1"), (ks.item("t", "d/e"), b"1"))
+    await put(store, (ks.item("t", "c"), b"1"))
+    assert not await bulk.write(writes, {}, fresh=True)
+    await store.commit(Txn(then=(Delete(ks.item("t", "c")),)))
+    await put(store, (ks.item("t", "d"), b"1"))
+    assert not await bulk.write(writes, {}, fresh=True)
+    await store.commit(Txn(then=(Delete(ks.item("t", "d")),)))
+    revision = await bulk.config.put_schema("t", True)
+    assert not await bulk.write(writes, {}, fresh=True)
+    assert await bulk.write(writes, {"t": revision}, fresh=True)
+    assert not await bulk.write(writes, {"t": revision}, fresh=True)
 
 
 async def test_nothing_goes_round_the_guards(bulk: Bulk, ks: Keyspace, store: Store) -> None:

@@ -299,6 +299,19 @@ async def test_what_others_write_meanwhile_is_compared_again(system, monkeypatch
         }
 
 
+async def test_what_others_write_meanwhile_into_an_empty_type_stays(system, monkeypatch):
+    """Beside ours, between ours, or one of ours: theirs stand, and what is left of ours."""
+    key = system.ks.item
+    meddled = somebody_else_writes(
+        system, *(Put(key("t", name), b"9") for name in ("a", "c", "d", "g"))
+    )
+    monkeypatch.setattr(system.store, "commit", meddled)
+    report = await system.seed({"t": {"b": 1, "d": 1, "f": 1}})
+    assert report.counts["t"] == {"created": 2, "different": 1}
+    found = {item.key: item.value for item in await system.config.list("t")}
+    assert found == {"a": 9, "b": 1, "c": 9, "d": 9, "f": 1, "g": 9}
+
+
 async def test_who_never_comes_first_gives_up(system, monkeypatch):
     """Somebody who always writes first: bounded, and said, with what was written until then."""
     commit = system.store.commit

@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from itertools import count
 from random import Random
 from typing import Any, cast
 
@@ -89,9 +90,18 @@ def live(seed: int) -> Story:
 
 
 def on_loop_time(patch: pytest.MonkeyPatch) -> None:
-    """Whatever takes a clock, and is given none, takes that of the loop that runs."""
+    """Whatever takes a clock, and is given none, takes that of the loop that runs.
+
+    It moves on when it is read, as every clock does: else what comes due half a nanosecond early,
+    and looks again, would look for ever, and time would stand still.
+    """
+    reads = count()
+
+    def clock() -> float:
+        return time_s() + next(reads) * 1e-9
+
     for owner in (Informer, Session, Sessions, Publisher, Reconciler):
-        patch.setitem(_defaults(owner.__init__), "clock", time_s)
+        patch.setitem(_defaults(owner.__init__), "clock", clock)
     patch.setitem(_defaults(Reconciler.__init__), "now", _now)
 
 
