@@ -109,11 +109,13 @@ def size(facts: Facts) -> Iterator[Check]:
 
 def _against(facts: Facts, share: float, found: str) -> Check:
     found = f"{found} ({share:.1%} full)"
+    # A write that does not fit raises the alarm, however little is missing then.
+    refused = isinstance(facts.alarms, tuple) and any(a.kind == "NOSPACE" for a in facts.alarms)
     if share < NEARLY_FULL:
         return Check(name="size", verdict="ok", found=found, means="there is room")
     return Check(
         name="size",
-        verdict="error" if share >= FULL else "warning",
+        verdict="error" if share >= FULL or refused else "warning",
         found=found,
         means="at its quota etcd refuses every put until an operator acts",
         cure=(*_make_room(facts), "or raise --quota-backend-bytes, one member after the other"),

@@ -164,7 +164,7 @@ async def test_etcd_is_out_of_space(etcd_binary: EtcdBinary) -> None:
     assert "NOSPACE" in checks["alarms"].found
     assert f"etcdctl --endpoints={server.endpoint} compact {head}" in checks["alarms"].cure
     assert f"etcdctl --endpoints={server.endpoint} alarm disarm" in checks["alarms"].cure
-    assert checks["size"].verdict in ("warning", "error"), "the last write may not have fitted"
+    assert checks["size"].verdict == "error"
     assert "quota 8 MiB" in checks["size"].found
     assert checks["commit"].verdict == "error"
     assert {checks[name].verdict for name in ("quorum", "watches", "fsck", "flows")} == {"ok"}

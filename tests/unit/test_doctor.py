@@ -202,6 +202,13 @@ SICK: dict[str, tuple[Facts, str, str, str, str]] = {
         "compact 5000",
     ),
     "full": (with_first(db_size=2000 * MIB), "size", "error", "97.7% full", "defrag"),
+    "as good as full": (
+        structs.replace(with_first(db_size=1700 * MIB), alarms=(Alarm("NOSPACE", 1),)),
+        "size",
+        "error",
+        "83.0% full",
+        "compact 5000",
+    ),
     "no quota told": (
         with_(endpoints=(endpoint(1, member=member(1, quota=0)),)),
         "size",
