@@ -32,12 +32,14 @@ async def claim_layout(store: Store, keyspace: Keyspace) -> None:
     """
     key = keyspace.layout()
     ours = encode(LayoutRecord(version=LAYOUT_VERSION))
-    commit: Commit = await _SEND_AGAIN(
-        store.commit, Txn((absent(key),), (Put(key, ours),), (Read(key),))
-    )
-    for result in commit.results:
-        if isinstance(result, ReadResult):
-            _refuse_another(_decode(result.items[0]))
+    found: KeyValue | None = await _SEND_AGAIN(store.read, key)
+    if found is None:  # looked at first: out of space, etcd refuses a put even where it is not done
+        commit: Commit = await _SEND_AGAIN(
+            store.commit, Txn((absent(key),), (Put(key, ours),), (Read(key),))
+        )
+        found = next((r.items[0] for r in commit.results if isinstance(r, ReadResult)), None)
+    if found is not None:
+        _refuse_another(_decode(found))
 
 
 async def check_layout(store: Store, keyspace: Keyspace) -> None:

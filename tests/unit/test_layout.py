@@ -67,6 +67,18 @@ async def test_a_processor_ends_when_the_layout_becomes_another() -> None:
     assert probe.starts["a"] == 1
 
 
+async def test_a_service_starts_while_etcd_is_out_of_space() -> None:
+    """It can still stop flows; and which layout there is, it only has to read."""
+    store = MemoryStore()
+    async with FlowService(store, KEYS):
+        pass
+    store.out_of_space = True
+    calls = store.calls.copy()
+    async with FlowService(store, KEYS) as service:
+        assert await service.list_flows() == []
+    assert store.calls["commit"] == calls["commit"]
+
+
 async def test_without_a_layout_a_processor_runs() -> None:
     """It may be there before the first service has written one."""
     store, probe = MemoryStore(), Probe()
