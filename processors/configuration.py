@@ -125,7 +125,9 @@ class ConfigView(Mapping[str, T]):
         self._errors.pop(key, None)
         old = self._values.get(key)
         if item is None:
-            self._values.pop(key, None)
+            if key not in self._values:
+                return None  # it never was of its shape: nobody has heard of it
+            del self._values[key]
         elif item.value is None and item.error is not None:
             self._errors[key] = item.error
             logger.warning(

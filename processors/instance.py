@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -18,7 +18,7 @@ from kvconfig.keys import check_name
 from kvconfig.keyspace import Keyspace
 from kvconfig.layout import known_layout, unknown_layout
 from kvconfig.model import Revision
-from kvconfig.owner import until_one_ends
+from kvconfig.owner import Owner, until_one_ends
 from kvconfig.records import InstanceStatus, LayoutRecord, VariantRecord
 from kvconfig.store import Store
 from processors.configuration import ConfigView, Views
@@ -45,6 +45,8 @@ class Instance:
         publisher: Publisher,
         *,
         layout: Informer[LayoutRecord] | None = None,
+        views: Sequence[ConfigView[Any]] = (),
+        rests_on: Iterable[Owner] = (),
     ) -> None:
         self.processor = processor
         self.name = name
@@ -52,6 +54,9 @@ class Instance:
         self.reconciler = reconciler
         self._publisher = publisher
         self._layout = layout
+        self._views = views
+        self.rests_on = list(rests_on)
+        """Whose failure is its own, too."""
 
     async def settled(self, revision: Revision = Revision(0)) -> None:
         """Return when everything up to ``revision`` was heard, and all was done that is due."""
@@ -67,6 +72,8 @@ class Instance:
             self.informer.until(lambda _: False),
             self.reconciler.failed(),
             self._publisher.failed(),
+            *(owner.failed() for owner in self.rests_on),
+            *(view.informer.until(lambda _: False) for view in self._views),
             *([unknown_layout(self._layout)] if self._layout else []),
         )
 
@@ -125,7 +132,16 @@ async def hosted(
     informer.subscribe(lambda batch: publisher.doubt() if batch.resync else None)
     async with informer, publisher, reconciler:
         logger.info("instance started", extra={"processor": processor.id, "instance": instance})
-        yield Instance(processor, instance, informer, reconciler, publisher, layout=layout)
+        yield Instance(
+            processor,
+            instance,
+            informer,
+            reconciler,
+            publisher,
+            layout=layout,
+            views=read,
+            rests_on=[sessions],
+        )
     logger.info("instance ended", extra={"processor": processor.id, "instance": instance})
 
 

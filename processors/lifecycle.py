@@ -240,13 +240,12 @@ class RunningVariant:
         change, self._change = self._change, None
         if change is None or self._leave.is_set():
             return
+        limit = asyncio.timeout(change.timeout_s)
         try:
-            async with asyncio.timeout(change.timeout_s):
+            async with limit:
                 taken = await change.take(self.variant, change.variant, running)
-        except TimeoutError:
-            change.fail(UpdateTimeout(change.timeout_s))
         except Exception as error:  # noqa: BLE001 - told to the owner, who replaces it then
-            change.fail(error)
+            change.fail(UpdateTimeout(change.timeout_s) if limit.expired() else error)
         else:
             if taken and not change.taken.done():
                 self.variant = change.variant

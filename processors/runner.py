@@ -84,7 +84,9 @@ async def running(
             *(view.informer for view in views.values()),
             *(one.informer for one in instances),
         ]
-        await enter(StateFile(state_file, caches, root=space.root))
+        kept = await enter(StateFile(state_file, caches, root=space.root))
+        for one in instances:
+            one.rests_on.append(kept)
         yield instances
 
 

@@ -143,6 +143,7 @@ async def test_a_bad_value_keeps_the_last_good_one() -> None:
         await up_to(view, store.revision)
         assert view.errors == {}
         assert view["a"] == Prompt("good")
+        assert [change.key for change in heard] == ["other", "a"]
 
 
 async def test_a_lost_watch_and_compaction_lose_nothing() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from processors import Spec, Tasks, Variant, lifecycle
+from processors import Spec, Tasks, UpdateTimeout, Variant, lifecycle
 from tests.unit.support_processors import Boom, Probe, probing
 
 Answer = bool | Exception | str
@@ -178,3 +178,20 @@ async def test_latency_counts_each_change_once() -> None:
         latency = instance.reconciler.stats.latency
         assert sum(latency.counts) == 3
         assert 0 < latency.sum_s < 3
+
+
+async def test_a_timeout_of_the_authors_own_is_told_as_it_is(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What it waited for did not come: that is no deadline of ours, and its traceback helps."""
+    probe = Updating(TimeoutError("the broker did not answer"), "hang")
+    async with probing(probe) as (desk, instance):
+        await instance.settled(await desk.put("a", n=1))
+        await instance.settled(await desk.put("a", n=2))
+        await instance.settled(await desk.put("a", n=3))
+    said = [record.exc_info for record in caplog.records if record.msg == "variant not updated"]
+    kinds = [(found[0], str(found[1])) for found in said if found]
+    assert kinds == [
+        (TimeoutError, "the broker did not answer"),
+        (UpdateTimeout, "did not take the change within 0.4 s"),
+    ]
