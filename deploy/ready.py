@@ -23,7 +23,7 @@ def grpc_health(target: str) -> str:
         try:
             answer = ask(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S)
         except grpc.RpcError as error:
-            return str(error.details())
+            return error.details() or error.code().name
     state = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
     return "" if state == "SERVING" else state
 

@@ -51,10 +51,10 @@ def etcdctl(facts: Facts, *args: str, at: str = "") -> str:
     return " ".join(["etcdctl", f"--endpoints={at or _endpoints(facts)}", *args])
 
 
-def flowctl(facts: Facts, *args: str) -> str:
-    """A command on this etcd and this root."""
+def flowctl(facts: Facts, *args: str, at: str = "") -> str:
+    """A command on this etcd, or the endpoints given, and this root."""
     root = ["--root", facts.keyspace.root] if facts.keyspace.root else []
-    return " ".join(["flowctl", *args, "--endpoints", _endpoints(facts), *root])
+    return " ".join(["flowctl", *args, "--endpoints", at or _endpoints(facts), *root])
 
 
 def _endpoints(facts: Facts) -> str:

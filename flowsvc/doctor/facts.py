@@ -66,8 +66,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 class InstanceFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The key of an instance, as it stands; ``status`` is ``None`` where it cannot be read.
 
-    ``newest`` is the highest mod_revision among the variants of its processor, read at the same
-    revision: what it should have heard of. (The head of the store says nothing: an instance whose
+    ``newest`` is the highest mod_revision among the variants of its processor at the first look:
+    what it should have heard of. (The head of the store says nothing: an instance whose
     variants rest writes nothing, and so lags behind it, for as long as it likes.)
     """
 
@@ -80,7 +80,7 @@ class InstanceFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def restored(self) -> bool:
-        """Whether its status is of a time before etcd was restored (DESIGN §3)."""
+        """Whether its status is of a time before etcd was restored (:mod:`flowsvc.status`)."""
         return self.status is not None and self.status.observed_revision > self.mod_revision
 
     @property

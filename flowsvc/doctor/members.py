@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flowsvc.doctor.check import Check, Verdict, etcdctl, number, some, span, unlearnt
+from flowsvc.doctor.check import Check, Verdict, etcdctl, flowctl, number, some, span, unlearnt
 from flowsvc.doctor.facts import Endpoint, Facts, Unknown
 from kvconfig.etcd.server import Advice, ListedMember, Member, advise, parse_version
 
@@ -134,7 +134,7 @@ def cluster(facts: Facts) -> Iterator[Check]:
             verdict="note",
             found=f"{found}; not asked: {some(map(_named, strangers))}",
             means="nothing is said here of members that were not asked",
-            cure=(f"flowctl doctor --endpoints {everyone}",),
+            cure=(flowctl(facts, "doctor", at=everyone),),
         )
     else:
         yield Check(name="members", verdict="ok", found=found, means="all of them were asked")
@@ -177,7 +177,8 @@ def quorum(facts: Facts) -> Iterator[Check]:
     voters = {each.member_id for each in facts.members if not each.learner}
     away = _away(facts, facts.members)
     spare = len(voters) - len(away) - (len(voters) // 2 + 1)
-    found = f"{len(voters) - len(away)} of {len(voters)} voters there"
+    unseen = _unseen(facts, facts.members, away)
+    found = f"{len(voters) - len(away) - len(unseen)} of {len(voters)} voters there"
     if away:
         yield Check(
             name="quorum",
@@ -185,6 +186,13 @@ def quorum(facts: Facts) -> Iterator[Check]:
             found=f"{found}; away: {some(map(_named, away))}",
             means=f"it works; if {number(spare + 1, 'more voter')} went, nothing would",
             cure=("start what is away, before another one goes",),
+        )
+    elif unseen:
+        yield Check(
+            name="quorum",
+            verdict="ok",
+            found=f"agreed; {found}",
+            means=f"how many may be lost is not known: {some(map(_named, unseen))} not seen",
         )
     elif len(voters) % 2 == 0:
         yield Check(
@@ -210,6 +218,22 @@ def _away(facts: Facts, members: tuple[ListedMember, ...]) -> list[ListedMember]
     ]
     named = [each for each in rest if not silent.isdisjoint(_hosts(each))]
     return named or (rest if silent else [])
+
+
+def _unseen(
+    facts: Facts, members: tuple[ListedMember, ...], away: list[ListedMember]
+) -> list[ListedMember]:
+    """Voters that nobody asked, or that never started."""
+    ids = {member.member_id for member in facts.known_members}
+    answering = {each.name for each in facts.endpoints if not isinstance(each.answer_s, Unknown)}
+    return [
+        each
+        for each in members
+        if not each.learner
+        and each not in away
+        and each.member_id not in ids
+        and answering.isdisjoint(_hosts(each))
+    ]
 
 
 def leader(facts: Facts) -> Iterator[Check]:

@@ -91,9 +91,14 @@ def size(facts: Facts) -> Iterator[Check]:
         unknown = Unknown("no member tells its size")
         yield unlearnt("size", unknown, "it is not known how much room is left")
         return
-    largest = max(sized, key=lambda member: member.db_size)
-    quota = max((member.quota for member in sized), default=0)
-    found = f"{bytes_text(largest.db_size)}, {bytes_text(largest.db_in_use)} of it in use"
+    told = max(member.quota for member in sized)  # not every member tells its own
+
+    def quota_of(member: Member) -> int:
+        return member.quota or told
+
+    fullest = max(sized, key=lambda member: member.db_size / (quota_of(member) or 1))
+    quota = quota_of(fullest)
+    found = f"{bytes_text(fullest.db_size)}, {bytes_text(fullest.db_in_use)} of it in use"
     if not quota:
         yield Check(
             name="size",
@@ -103,8 +108,8 @@ def size(facts: Facts) -> Iterator[Check]:
             cure=("look for --quota-backend-bytes where etcd is started (without it: 2 GiB)",),
         )
     else:
-        yield _against(facts, largest.db_size / quota, f"{found}; quota {bytes_text(quota)}")
-    yield from _free(facts, largest)
+        yield _against(facts, fullest.db_size / quota, f"{found}; quota {bytes_text(quota)}")
+    yield from _free(facts, fullest)
 
 
 def _against(facts: Facts, share: float, found: str) -> Check:

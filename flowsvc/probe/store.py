@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from functools import partial
 
 from msgspec import structs
@@ -101,28 +102,34 @@ async def _layout(store: Store, keyspace: Keyspace) -> int | None:
 
 async def _settled(store: Store, keyspace: Keyspace, settle_s: float) -> tuple[InstanceFacts, ...]:
     """The instances, once none is behind, or after ``settle_s``."""
-    found = await _instances(store, keyspace)
+    newest = await _newest(store, keyspace)  # once: what comes after it need not be reported yet
+    found = await _instances(store, keyspace, newest)
     for _ in range(LOOKS):
         if not any(each.behind for each in found):
             break
         await asyncio.sleep(settle_s / LOOKS)
-        found = await _instances(store, keyspace)
+        found = await _instances(store, keyspace, newest)
     return found
 
 
-async def _instances(store: Store, keyspace: Keyspace) -> tuple[InstanceFacts, ...]:
+async def _newest(store: Store, keyspace: Keyspace) -> dict[str, Revision]:
+    """The revision of the last put of a variant, by processor."""
     newest: dict[str, Revision] = {}
-    revision = Revision(0)
     async for page in store.list(keyspace.type_range("active-flow"), keys_only=True):
-        revision = page.revision
         for kv in page.items:
             try:
                 processor = keyspace.parse_active_flow(kv.key).processor
             except InvalidName:
                 continue  # no instance looks at it
             newest[processor] = max(kv.mod_revision, newest.get(processor, Revision(0)))
+    return newest
+
+
+async def _instances(
+    store: Store, keyspace: Keyspace, newest: Mapping[str, Revision]
+) -> tuple[InstanceFacts, ...]:
     found = []
-    for kv in (await list_all(store, keyspace.type_range("processor"), revision=revision)).items:
+    for kv in (await list_all(store, keyspace.type_range("processor"))).items:
         try:
             processor, name = keyspace.parse_processor(kv.key)
         except InvalidName:

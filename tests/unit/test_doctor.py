@@ -113,6 +113,13 @@ SICK: dict[str, tuple[Facts, str, str, str, str]] = {
         "1 never started",
         "member remove 4",
     ),
+    "voters that nobody asked": (
+        with_(endpoints=(endpoint(1),)),
+        "quorum",
+        "ok",
+        "agreed; 1 of 3 voters there",
+        "",
+    ),
     "no quorum": (
         with_(endpoints=(endpoint(1, linearizable_s=NO), dead(2), dead(3))),
         "quorum",
@@ -202,6 +209,19 @@ SICK: dict[str, tuple[Facts, str, str, str, str]] = {
         "compact 5000",
     ),
     "full": (with_first(db_size=2000 * MIB), "size", "error", "97.7% full", "defrag"),
+    "a full member whose quota was not raised yet": (
+        with_(
+            endpoints=(
+                endpoint(1, member=member(1, db_size=1990 * MIB)),
+                endpoint(2, member=member(2, db_size=2000 * MIB, quota=8192 * MIB)),
+                endpoint(3),
+            )
+        ),
+        "size",
+        "error",
+        "97.2% full",
+        "defrag",
+    ),
     "as good as full": (
         structs.replace(with_first(db_size=1700 * MIB), alarms=(Alarm("NOSPACE", 1),)),
         "size",
