@@ -23,6 +23,7 @@ __all__ = [
     "child",
     "kind_of",
     "load",
+    "names_given_twice",
 ]
 
 MAX_DEFINITION_BYTES = 512 * 1024
@@ -113,7 +114,7 @@ def load(
         findings.error(error.path, error.reason)
         return None
     if isinstance(definition, bytes):
-        for twice in _names_given_twice(definition):
+        for twice in names_given_twice(definition):
             shown = child("", twice)[1:]
             findings.error("$", f"the name {shown} stands twice in one object; one would be lost")
     return value
@@ -157,8 +158,10 @@ def _check_depth(value: object) -> None:
     raise InvalidValue(f"is nested deeper than {MAX_DEPTH} levels")
 
 
-def _names_given_twice(data: bytes) -> list[str]:
-    """The standard library's parser shows all pairs of an object; msgspec keeps the last one."""
+def names_given_twice(data: bytes) -> list[str]:
+    """Names that stand twice in one object of some JSON text, which is valid otherwise.
+
+    The standard library's parser shows all pairs of an object; msgspec keeps the last one."""
     twice: dict[str, None] = {}
 
     def look(pairs: list[tuple[str, object]]) -> None:

@@ -87,6 +87,14 @@ class FlowRecord(_Record, frozen=True, kw_only=True, omit_defaults=True):
     paused: dict[str, VariantRecord] | None = None
 
 
+def is_older_flow(data: bytes) -> bool:
+    """Whether a flow's record is as older versions wrote it: it does not name its variants.
+
+    Only the text is looked at, since such a record need not decode.
+    """
+    return data.startswith(b"{") and not (b'"variants"' in data and b'"op"' in data)
+
+
 class HistoryRecord(_Record, frozen=True, kw_only=True):
     """One entry of ``/history/…``: who did what, when, why, and what stood there after.
 

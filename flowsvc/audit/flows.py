@@ -13,7 +13,7 @@ from kvconfig.errors import InvalidName, InvalidValue
 from kvconfig.keys import check_name
 from kvconfig.keyspace import Keyspace
 from kvconfig.model import KeyValue
-from kvconfig.records import FlowRecord, VariantRecord, decode_flow
+from kvconfig.records import FlowRecord, VariantRecord, decode_flow, is_older_flow
 from kvconfig.txn import Put, Txn, absent
 
 __all__ = ["judged"]
@@ -118,6 +118,11 @@ def _known_after(entry: Entry) -> _After | None:
 
 def _restore(flow: Flow, past: Sequence[Entry], error: InvalidValue, found: list[Anomaly]) -> None:
     """The record cannot be read: the history may know what it was."""
+    if not past and is_older_flow(flow.kv.value):
+        cure = "`flowctl migrate --from-etcd` takes it over"
+        said = "is a flow as an older version kept it"
+        found.append(anomaly("old-layout", flow.kv.key, said, cure=cure))
+        return
     repair = None
     after = _known_after(past[-1]) if past else None
     if after is not None:

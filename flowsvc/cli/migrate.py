@@ -86,7 +86,7 @@ def command(
       flowctl migrate --from-etcd --endpoints 127.0.0.1:2379
       flowctl migrate --to blob old.json --endpoints 127.0.0.1:2379
     """
-    if not endpoints:
+    if server or not endpoints:
         said = "it works on etcd itself, not through a flow service: give --endpoints HOST:PORT"
         raise click.UsageError(said)
     settings = Settings(endpoints=endpoints, root=root)

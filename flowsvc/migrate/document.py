@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
-from flowsvc.definition import kind_of
+from flowsvc.definition import kind_of, names_given_twice
 from flowsvc.errors import Finding, InvalidInput
 from flowsvc.migrate.words import meaning
 from kvconfig.codec import parse_json
@@ -29,21 +27,10 @@ def parse_document(data: bytes, subject: str) -> Document:
         parsed = parse_json(data)
     except InvalidValue as error:
         raise InvalidInput(subject, [Finding("$", error.reason)]) from error
-    if twice := _names_given_twice(data):
+    if twice := names_given_twice(data):
         said = [f"the name {name!r} stands twice in one object" for name in twice]
         raise InvalidInput(subject, [Finding("$", message) for message in said])
     return sections_of(parsed, subject)
-
-
-def _names_given_twice(data: bytes) -> list[str]:
-    twice: dict[str, None] = {}
-
-    def look(pairs: list[tuple[str, object]]) -> None:
-        counts = Counter(name for name, _ in pairs)
-        twice.update((name, None) for name, count in counts.items() if count > 1)
-
-    json.loads(data, object_pairs_hook=look, parse_int=str, parse_float=str)
-    return list(twice)
 
 
 def sections_of(parsed: object, subject: str) -> Document:

@@ -28,7 +28,13 @@ from kvconfig.codec import encode, parse_json
 from kvconfig.errors import InvalidName, InvalidValue
 from kvconfig.keyspace import Keyspace, VariantName
 from kvconfig.model import KeyValue, Revision
-from kvconfig.records import FlowRecord, VariantRecord, decode_flow, decode_variant
+from kvconfig.records import (
+    FlowRecord,
+    VariantRecord,
+    decode_flow,
+    decode_variant,
+    is_older_flow,
+)
 
 __all__ = ["OldKeys", "Standing", "sorted_out"]
 
@@ -181,7 +187,7 @@ class _Sorter:
             try:
                 self.standing.flows[key] = decode_flow(kv.value, key=kv.key)
             except InvalidValue as error:
-                if b'"variants"' in kv.value and b'"op"' in kv.value:
+                if not is_older_flow(kv.value):
                     said = f"is a broken record ({error.reason}): see `flowctl fsck`"
                     self._error(type_, key, said)
                     return

@@ -325,12 +325,17 @@ LEFT: dict[str, Case] = {
         ],
         [("orphan-variant", "active-flow/chunker/f9"), ("broken-flow-record", "flow/f9")],
     ),
-    "variants as older versions kept them": (
+    "variants and flows as older versions kept them": (
         [
             Put(b"/@s/active-flow/chunker", b'{"f7":{"input":"in"}}'),
             Put(b"/@s/active-flow/chunker:f8", b'{"input":"in"}'),
+            Put(KS.flow("f7"), b'{"blueprint-name":"small","description":"","interfaces":{}}'),
         ],
-        [("old-layout", "active-flow/chunker"), ("old-layout", "active-flow/chunker:f8")],
+        [
+            ("old-layout", "active-flow/chunker"),
+            ("old-layout", "active-flow/chunker:f8"),
+            ("old-layout", "flow/f7"),
+        ],
     ),
     "a record broken after its history": (
         [Put(KS.flow("f4"), b"hush")],
