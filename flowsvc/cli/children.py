@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -98,19 +98,31 @@ class Child:
 
     async def read(self) -> None:
         """Read until it closes its output, which it does when it ends."""
-        while text := await self._stream.readline():
-            if self._log is not None:
-                self._log.write(text)
-            shown = text.decode("utf-8", "replace").rstrip()
+        try:
+            while text := await self._next():
+                if self._log is not None:
+                    with suppress(
+                        OSError
+                    ):  # no room: the child must not stand still for that
+                        self._log.write(text)
+                shown = text.decode("utf-8", "replace").rstrip()
+                async with self._changed:
+                    self._said.append(shown)
+                    if (line := _parsed(shown)) is not None:
+                        self.lines.append(line)
+                        del self.lines[:-_LINES_KEPT]
+                    self._changed.notify_all()
+        finally:
             async with self._changed:
-                self._said.append(shown)
-                if (line := _parsed(shown)) is not None:
-                    self.lines.append(line)
-                    del self.lines[:-_LINES_KEPT]
+                self._ended = True
                 self._changed.notify_all()
-        async with self._changed:
-            self._ended = True
-            self._changed.notify_all()
+
+    async def _next(self) -> bytes:
+        """The next line, or as much of it as there is room for."""
+        try:
+            return await self._stream.readline()
+        except ValueError:
+            return b"(a line too long to be read)\n"
 
     def _failed(self, reason: str) -> ChildFailed:
         return ChildFailed(self.name, reason, list(self._said))

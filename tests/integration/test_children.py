@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -45,6 +47,28 @@ async def test_a_child_that_ends_too_early_is_told_with_its_last_words():
         "[1, 2]",
         '{"event": "bad news"}',
     )
+
+
+class FullDisk:
+    """A log that nothing can be written to."""
+
+    def write(self, _: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+
+async def test_nothing_that_a_child_says_ends_the_reading():
+    """A line beyond all bounds is passed over, a log that is full too; its end is noticed."""
+    stream = asyncio.StreamReader(limit=64)
+    process: Any = SimpleNamespace(pid=0, kill=lambda: None)
+    log: Any = FullDisk()
+    made = Child("it", process, stream, log)
+    reading = asyncio.create_task(made.read())
+    stream.feed_data(b"x" * 1000 + b'\n{"event": "after"}\n')
+    assert await made.line(event="after") == {"event": "after"}
+    stream.feed_eof()
+    async with asyncio.timeout(5):
+        await made.ended()
+        await reading
 
 
 async def test_waiting_has_an_end():
