@@ -101,9 +101,7 @@ class Child:
         try:
             while text := await self._next():
                 if self._log is not None:
-                    with suppress(
-                        OSError
-                    ):  # no room: the child must not stand still for that
+                    with suppress(OSError):  # no room: the child must not stand still for that
                         self._log.write(text)
                 shown = text.decode("utf-8", "replace").rstrip()
                 async with self._changed:
