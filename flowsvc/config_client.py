@@ -6,7 +6,7 @@ sent again where it has a revision for each of its items: done twice it does no 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -60,7 +60,7 @@ class ConfigClient(Caller, Configuration):
                 names=[pb.Name(type=type_, key=key) for type_, key in wanted], revision=revision
             )
         )
-        return await _together(self._pages(methods.GET, request, item_from))
+        return await Found.together(self._pages(methods.GET, request, item_from))
 
     async def types(self, *, revision: int = 0) -> Found[str]:
         """See :meth:`kvconfig.config.Configuration.types`."""
@@ -72,7 +72,7 @@ class ConfigClient(Caller, Configuration):
         """See :meth:`kvconfig.config.Configuration.keys`."""
         _check_range(type_, under)
         request = message_of(lambda: pb.ListKeysRequest(type=type_, under=under, revision=revision))
-        return await _together(self._pages(methods.LIST_KEYS, request, str))
+        return await Found.together(self._pages(methods.LIST_KEYS, request, str))
 
     def values(
         self, type_: str, under: str = "", *, revision: int = 0
@@ -141,7 +141,8 @@ class ConfigClient(Caller, Configuration):
             _NAMES.writable_item(*name)
             request.writes.append(_write(pb.DeleteRequest.Write, name, expected))
         answer = await self._one(methods.DELETE, request, again=_all_guarded(request.writes))
-        return Removed(answer.deleted, revision=Revision(answer.revision))
+        missing = [(name.type, name.key) for name in answer.missing]
+        return Removed(answer.deleted, revision=Revision(answer.revision), missing=missing)
 
     async def put_schema(
         self, type_: str, document: object, *, if_revision: int | None = None, force: bool = False
@@ -168,14 +169,6 @@ def _check_range(type_: str, key: str) -> None:
     check_name(type_, "type")
     if key:
         check_item_key(key)
-
-
-async def _together(pages: AsyncIterator[Found[T]]) -> Found[T]:
-    found: Found[T] = Found()
-    async for page in pages:
-        found += page
-        found.revision = page.revision
-    return found
 
 
 def _write(

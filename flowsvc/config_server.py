@@ -5,9 +5,9 @@ No decisions here, and nothing of gRPC: :mod:`flowsvc.server` calls it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 
@@ -21,6 +21,9 @@ from kvconfig.config import ConfigItem, Configuration, Found
 
 __all__ = ["CALLS", "list_", "watch"]
 
+T = TypeVar("T")
+_Pages: TypeAlias = AsyncGenerator[Found[T], None]
+
 # -- reading -------------------------------------------------------------------------------------
 
 
@@ -28,37 +31,34 @@ async def list_(
     config: Configuration, method: Method[Any, Any], request: Any
 ) -> AsyncGenerator[Message, None]:
     """What a method that answers in pieces gives; one piece at least, for its revision."""
-    async for page in _PAGES[method](config, request):
-        for piece in list(pieces_of(map(_part, page))) or [[]]:
-            yield method.response(**{method.items: piece, "revision": page.revision})
+    async with aclosing(_PAGES[method](config, request)) as pages:
+        async for page in pages:
+            for piece in list(pieces_of(map(_part, page))) or [[]]:
+                yield method.response(**{method.items: piece, "revision": page.revision})
 
 
 def _part(found: ConfigItem | str) -> Any:
     return found if isinstance(found, str) else item_to(found)
 
 
-async def _get(config: Configuration, request: pb.GetRequest) -> AsyncIterator[Found[ConfigItem]]:
+async def _get(config: Configuration, request: pb.GetRequest) -> _Pages[ConfigItem]:
     names = [(name.type, name.key) for name in request.names]
     yield await config.get_many(names, revision=request.revision)
 
 
-async def _keys(config: Configuration, request: pb.ListKeysRequest) -> AsyncIterator[Found[str]]:
+async def _keys(config: Configuration, request: pb.ListKeysRequest) -> _Pages[str]:
     yield await config.keys(request.type, request.under, revision=request.revision)
 
 
-def _values(
-    config: Configuration, request: pb.GetValuesRequest
-) -> AsyncIterator[Found[ConfigItem]]:
+def _values(config: Configuration, request: pb.GetValuesRequest) -> _Pages[ConfigItem]:
     return config.values(request.type, request.under, revision=request.revision)
 
 
-def _everything(
-    config: Configuration, request: pb.GetEverythingRequest
-) -> AsyncIterator[Found[ConfigItem]]:
+def _everything(config: Configuration, request: pb.GetEverythingRequest) -> _Pages[ConfigItem]:
     return config.everything(*request.types, revision=request.revision)
 
 
-_PAGES: dict[Method[Any, Any], Callable[[Configuration, Any], AsyncIterator[Found[Any]]]] = {
+_PAGES: dict[Method[Any, Any], Callable[[Configuration, Any], _Pages[Any]]] = {
     methods.GET: _get,
     methods.LIST_KEYS: _keys,
     methods.GET_VALUES: _values,
@@ -106,7 +106,8 @@ async def _delete(config: Configuration, request: pb.DeleteRequest) -> pb.Delete
         if_revisions=_if_revisions(request.writes),
         resent=request.resent,
     )
-    return pb.DeleteResponse(deleted=removed, revision=removed.revision)
+    missing = [pb.Name(type=type_, key=key) for type_, key in removed.missing]
+    return pb.DeleteResponse(deleted=removed, revision=removed.revision, missing=missing)
 
 
 def _refuse_twice(writes: Iterable[pb.PutRequest.Write | pb.DeleteRequest.Write]) -> None:

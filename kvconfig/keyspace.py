@@ -22,6 +22,7 @@ A root such as ``@staging`` puts a whole system under ``/@staging/`` beside anot
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from kvconfig.errors import InvalidName, ReservedType
@@ -135,9 +136,7 @@ class Keyspace:
 
     def writable_item(self, type_: str, key: str) -> bytes:
         """A configuration item that the config layer may write. Raises :class:`ReservedType`."""
-        if type_ in RESERVED_TYPES:
-            raise ReservedType(type_, owner=RESERVED_TYPES[type_])
-        return self.item(type_, key)
+        return self.item(_unreserved(type_), key)
 
     # -- ranges ------------------------------------------------------------------------------
 
@@ -148,6 +147,26 @@ class Keyspace:
     def type_range(self, type_: str) -> Range:
         """All keys of one type."""
         return self._range(check_name(type_, "type"))
+
+    def writable_type(self, type_: str) -> Range:
+        """All keys of a type that the config layer may write. Raises :class:`ReservedType`."""
+        return self.type_range(_unreserved(type_))
+
+    def type_ranges(self, types: Iterable[str]) -> list[Range]:
+        """The keys of ``types``, in order, each once."""
+        found = {self.type_range(type_) for type_ in types}
+        return sorted(found, key=lambda range_: range_.start)
+
+    def all_types(self, *, but: Iterable[str] = ()) -> list[Range]:
+        """All keys of this root alone, those of some types left out, in order."""
+        whole = self.everything()
+        # Other roots: no type begins with "@", and "A" is what follows it.
+        roots = Range(whole.start + b"@", whole.start + b"A")
+        ranges, start = [], whole.start
+        for gap in sorted([roots, *self.type_ranges(but)], key=lambda range_: range_.start):
+            ranges.append(Range(start, gap.start))
+            start = gap.end
+        return [*ranges, Range(start, whole.end)]
 
     def active_flow_range(self, processor: str) -> Range:
         """The variants of one processor: what an instance watches."""
@@ -240,3 +259,10 @@ class Keyspace:
             rule = f"{self._base}{type_}/ and {count} name{'s' if count > 1 else ''} after it"
             raise InvalidName(key.decode(), what="key", rule=rule)
         return parts
+
+
+def _unreserved(type_: str) -> str:
+    """The type itself, if the config layer may write it."""
+    if type_ in RESERVED_TYPES:
+        raise ReservedType(type_, owner=RESERVED_TYPES[type_])
+    return type_

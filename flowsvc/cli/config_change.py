@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import click
 
 from flowsvc.cli.config_look import count, name_of, not_found
 from flowsvc.cli.output import output_option, print_json
 from flowsvc.cli.settings import Settings, ask_config, connection_options
-
-if TYPE_CHECKING:
-    from kvconfig.config import Configuration, Removed
 
 __all__ = ["delete", "if_revision_option", "ignore_not_found_option", "put", "show_written"]
 
@@ -108,21 +105,13 @@ def delete(
     """
     names = [(type_, key) for key in dict.fromkeys(keys)]
     revisions = {} if if_revision is None else dict.fromkeys(names, if_revision)
-
-    async def question(config: Configuration) -> tuple[Removed, list[str]]:
-        removed = await config.delete_many(names, if_revisions=revisions)
-        if removed == len(names):
-            return removed, []
-        before = await config.keys(type_, revision=removed.revision - 1) if removed else ()
-        return removed, [key for _, key in names if key not in before]
-
-    removed, missing = ask_config(settings, question)
-    if missing and not ignore_not_found:
+    removed = ask_config(settings, lambda config: config.delete_many(names, if_revisions=revisions))
+    if removed.missing and not ignore_not_found:
         if removed:
             said = f"{removed} of {count(len(names), 'item')} deleted"
             click.echo(f"{said} at revision {removed.revision}", err=True)
-        raise not_found(type_, missing)
-    did = "gone" if missing else "deleted"
+        raise not_found(type_, [key for _, key in removed.missing])
+    did = "gone" if removed.missing else "deleted"
     show_written([name_of(*name) for name in names], removed.revision, did, output)
 
 

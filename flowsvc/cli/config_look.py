@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from contextlib import aclosing
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +14,7 @@ from flowsvc.cli.output import View, output_of, output_option, print_json, print
 from flowsvc.cli.settings import Settings, ask_config, connection_options
 
 if TYPE_CHECKING:
+    from flowsvc.seed.writing import Writer
     from kvconfig.config import ConfigChange, ConfigChanges, ConfigItem, Configuration
 
 __all__ = ["count", "dump", "get", "list_", "name_of", "not_found", "watch"]
@@ -167,18 +170,21 @@ def dump(*, settings: Settings, output: str, types: tuple[str, ...], revision: i
       flowctl config dump prompt tool -o jsonl
     """
 
+    from flowsvc.seed.writing import writer
+
     async def question(config: Configuration) -> tuple[int, int]:
         had = at = 0
-        writer = _Document()
+        document, section = writer("json", sys.stdout.buffer), ""
         async with aclosing(config.everything(*types, revision=revision or 0)) as pages:
             async for page in pages:
                 had, at = had + len(page), page.revision
                 if output == "jsonl":
                     _print_lines(map(as_json, page))
                 else:
-                    writer.add(page)
+                    section = _print_next(document, page, section)
         if output == "json":
-            writer.close()
+            document.end()
+            sys.stdout.buffer.flush()
         return had, at
 
     had, at = ask_config(settings, question)
@@ -277,26 +283,13 @@ def _line(change: ConfigChange, batch: ConfigChanges) -> str:
     return printable(f"{revision}  {name_of(change.type, change.key)}  {shown}")
 
 
-class _Document:
-    """Prints items as one JSON object: types, and in each a line for each of its keys."""
+def _print_next(writer: Writer, items: Iterable[ConfigItem], section: str) -> str:
+    """More items of a document that is in ``section``; in which it is then."""
+    from kvconfig.codec import encode
 
-    def __init__(self) -> None:
-        self._type: str | None = None
-
-    def add(self, items: Iterable[ConfigItem]) -> None:
-        """The next items; those of one type follow one another."""
-        click.echo("".join(self._pieces(items)), nl=False)
-
-    def _pieces(self, items: Iterable[ConfigItem]) -> Iterator[str]:
-        for item in items:
-            if item.type == self._type:
-                yield ","
-            else:
-                yield "{" if self._type is None else "\n  },"
-                yield f"\n  {_text(item.type)}: {{"
-                self._type = item.type
-            yield f"\n    {_text(item.key)}: {_text(item.value)}"
-
-    def close(self) -> None:
-        """That was all."""
-        click.echo("{}" if self._type is None else "\n  }\n}")
+    for type_, some in groupby(items, key=lambda item: item.type):
+        if type_ != section:
+            writer.section(type_)
+            section = type_
+        writer.rows((item.key, encode(item.value)) for item in some)
+    return section

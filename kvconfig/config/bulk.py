@@ -7,7 +7,7 @@ rest goes on. Values are in canonical form, so that two are equal exactly when t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -62,20 +62,12 @@ class Bulk:
         self._bases: dict[str, bytes] = {}  # by type
 
     def ranges(self, types: Iterable[str]) -> list[Range]:
-        """The keys of ``types``, in order."""
-        found = {self._ks.type_range(type_) for type_ in types}
-        return sorted(found, key=lambda range_: range_.start)
+        """See :meth:`kvconfig.keyspace.Keyspace.type_ranges`."""
+        return self._ks.type_ranges(types)
 
-    def all_ranges(self, *, but: Collection[str] = ()) -> list[Range]:
-        """All keys of this system, those of some types left out, in order."""
-        whole = self._ks.everything()
-        # Other roots: no type begins with "@", and "A" is what follows it.
-        roots = Range(whole.start + b"@", whole.start + b"A")
-        ranges, start = [], whole.start
-        for gap in sorted([roots, *self.ranges(but)], key=lambda range_: range_.start):
-            ranges.append(Range(start, gap.start))
-            start = gap.end
-        return [*ranges, Range(start, whole.end)]
+    def all_ranges(self, *, but: Iterable[str] = ()) -> list[Range]:
+        """See :meth:`kvconfig.keyspace.Keyspace.all_types`."""
+        return self._ks.all_types(but=but)
 
     async def count(self, ranges: Sequence[Range]) -> tuple[Revision, int]:
         """The store's revision, and how many keys stand there then. Their values are not read."""
@@ -160,8 +152,7 @@ class Bulk:
     def _writable(self, type_: str) -> bytes:
         """How the keys of a type begin. Raises ``ReservedType``. Looked up once for each type."""
         if type_ not in self._bases:
-            self._ks.writable_item(type_, "any")
-            self._bases[type_] = self._ks.type_range(type_).start
+            self._bases[type_] = self._ks.writable_type(type_).start
         return self._bases[type_]
 
     def _standing(self, kv: KeyValue) -> Standing:

@@ -7,7 +7,7 @@ schema changes at the same moment.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -24,7 +24,6 @@ from kvconfig.errors import (
     OutcomeUnknown,
     SchemaNotMet,
     SchemaViolated,
-    StoreError,
     TransactionAborted,
 )
 from kvconfig.informer import Informer
@@ -79,6 +78,12 @@ class _Write(msgspec.Struct, frozen=True):
         return (
             found is None if self.data is None else found is not None and found.value == self.data
         )
+
+
+class _Sent(msgspec.Struct):
+    """What is known of a write that was sent: ``lost`` where some copy may be, or get, written."""
+
+    lost: bool = False
 
 
 class _Standing(msgspec.Struct, frozen=True):
@@ -145,8 +150,8 @@ class Config(Configuration):
 
     def everything(self, *types: str, revision: int = 0) -> AsyncGenerator[Found[ConfigItem], None]:
         """See :meth:`Configuration.everything`."""
-        ranges = sorted(map(self._ks.type_range, set(types)), key=lambda range_: range_.start)
-        return self._pages(ranges or self._all_types(), revision, pass_over=(InvalidName,))
+        ranges = self._ks.type_ranges(types) if types else self._ks.all_types()
+        return self._pages(ranges, revision, pass_over=(InvalidName,))
 
     def changes(self, type_: str, key: str = "") -> AsyncGenerator[ConfigChanges, None]:
         """See :meth:`Configuration.changes`."""
@@ -194,8 +199,10 @@ class Config(Configuration):
             for name in dict.fromkeys(names)
         ]
         commit = await self._write(writes, resent=resent)
-        count = _deleted(commit) if commit.results else len(writes)
-        return Removed(count, revision=commit.revision)
+        # After a lost reply there are no results: each was where it was expected then.
+        had = list(_deleted(commit)) or [write.expected != 0 for write in writes]
+        missing = [write.name for write, there in zip(writes, had, strict=True) if not there]
+        return Removed(len(writes) - len(missing), revision=commit.revision, missing=missing)
 
     # -- schemas -----------------------------------------------------------------------------
 
@@ -203,14 +210,18 @@ class Config(Configuration):
         self, type_: str, document: object, *, if_revision: int | None = None, force: bool = False
     ) -> Revision:
         """See :meth:`Configuration.put_schema`."""
-        schema, key = Schema(type_, document), self._ks.schema(type_)
-        range_ = self._ks.type_range(type_)
+        range_, key = self._ks.writable_type(type_), self._ks.schema(type_)
+        schema = Schema(type_, document)
         compares = [] if if_revision is None else [at(key, Revision(if_revision))]
         if not force:
-            page = await list_all(self._store, range_)
-            if unmet := [kv.key for kv in page.items if not _meets(schema, kv)]:
+            unmet: list[bytes] = []
+            seen = Revision(0)
+            async for page in self._store.list(range_):
+                unmet += [kv.key for kv in page.items if not _meets(schema, kv)]
+                seen = page.revision
+            if unmet:
                 raise SchemaNotMet(type_, unmet)
-            compares.append(not_newer(range_, page.revision))
+            compares.append(not_newer(range_, seen))
         put = Put(key, encode(document))
         commit = await self._store.commit(Txn(tuple(compares), (put,), (Read(key),)))
         if commit.succeeded:
@@ -224,7 +235,7 @@ class Config(Configuration):
     async def delete_schema(self, type_: str) -> Removed:
         """See :meth:`Configuration.delete_schema`."""
         commit = await self._store.commit(Txn(then=(Delete(self._ks.schema(type_)),)))
-        return Removed(_deleted(commit), revision=commit.revision)
+        return Removed(sum(_deleted(commit)), revision=commit.revision)
 
     # -- inside ------------------------------------------------------------------------------
 
@@ -245,11 +256,6 @@ class Config(Configuration):
                         found.append(self._item(kv))
                 yield found
 
-    def _all_types(self) -> Sequence[Range]:
-        """All keys but those of other roots: no type starts with ``@``, and ``A`` follows it."""
-        whole = self._ks.everything()
-        return whole.before(whole.start + b"@"), Range(whole.start + b"A", whole.end)
-
     def _item(self, kv: KeyValue) -> ConfigItem:
         name = self._ks.parse_item(kv.key)
         return ConfigItem(
@@ -261,9 +267,23 @@ class Config(Configuration):
         )
 
     async def _write(self, writes: Sequence[_Write], *, resent: bool) -> Commit:
-        """One transaction for all of ``writes``, planned again where a schema is another."""
+        """One transaction for all of ``writes``, or nothing.
+
+        Once a reply was lost, no failure can say any more that nothing was written.
+        """
+        sent = _Sent()
+        try:
+            return await self._plan(writes, sent, resent=resent)
+        except KvError as error:
+            if sent.lost and not isinstance(error, OutcomeUnknown):
+                raise OutcomeUnknown(str(error)) from error
+            raise
+
+    async def _plan(self, writes: Sequence[_Write], sent: _Sent, *, resent: bool) -> Commit:
+        """Plan and send it, and again where the schema of a type is another than was known."""
         demanded = {w.name.type: self._ks.schema(w.name.type) for w in writes if w.data is not None}
         keys = [*demanded.values(), *(write.key for write in writes)]
+        again = all(write.expected is not None for write in writes)
         for _ in range(MAX_TRIES):
             known = {type_: self._schemas.get(type_, _Known()) for type_ in demanded}
             try:
@@ -273,14 +293,14 @@ class Config(Configuration):
                 if await self._relearn(demanded):
                     continue
                 raise
-            held = tuple(at(demanded[type_], known[type_].mod_revision) for type_ in demanded)
+            held = {demanded[type_]: known[type_].mod_revision for type_ in demanded}
             txn = assemble(
-                Guarded(held, ()),
+                Guarded(tuple(at(key, revision) for key, revision in held.items()), ()),
                 [write.guarded() for write in writes],
                 otherwise=tuple(Read(key) for key in keys),
             )
-            again = all(write.expected is not None for write in writes)
-            commit, repeated = await self._commit(txn, again=again)
+            lost_before = sent.lost
+            commit = await self._send(txn, sent, again=again)
             if commit.succeeded:
                 return commit
             stands = (
@@ -289,27 +309,25 @@ class Config(Configuration):
                 else await self._read(keys)
             )
             conflict = _conflict(writes, stands)
-            if repeated or (resent and conflict):
+            if conflict and (resent or sent.lost):
                 return _after_all(writes, stands, conflict)
             if conflict:
                 raise conflict
+            # A schema is another. What was sent is past if it can never be that one again: then a
+            # copy that is still on its way is refused as well.
+            sent.lost = lost_before or (sent.lost and not _is_past(held, stands))
             self._learn(demanded, stands)
-        raise Conflict(next(iter(demanded.values())), expected=None, actual=None)
+        raise Conflict(keys[0], expected=None, actual=None)
 
-    async def _commit(self, txn: Txn, *, again: bool) -> tuple[Commit, bool]:
-        """The answer, and whether it was sent twice: compares on every item make that safe.
-
-        Once a reply was lost, no failure can say any more that nothing was written.
-        """
+    async def _send(self, txn: Txn, sent: _Sent, *, again: bool) -> Commit:
+        """The answer; compares on every item make it safe to send it ``again`` for a lost one."""
         try:
-            return await self._answer(txn), False
+            return await self._answer(txn)
         except OutcomeUnknown:
             if not again:
                 raise
-        try:
-            return await self._answer(txn), True
-        except StoreError as error:
-            raise OutcomeUnknown(str(error)) from error
+        sent.lost = True
+        return await self._answer(txn)
 
     async def _answer(self, txn: Txn) -> Commit:
         try:
@@ -368,7 +386,16 @@ def _conflict(writes: Iterable[_Write], stands: _Standing) -> Conflict | None:
     return None
 
 
-def _after_all(writes: Sequence[_Write], stands: _Standing, conflict: Conflict | None) -> Commit:
+def _is_past(held: Mapping[bytes, Revision], stands: _Standing) -> bool:
+    """Whether one of the keys can never be at its revision again: they only rise.
+
+    Only 0 can come again: a key that was absent may be removed once more.
+    """
+    now = {key: kv.mod_revision if (kv := stands.at[key]) else 0 for key in held}
+    return any(revision not in (0, now[key]) for key, revision in held.items())
+
+
+def _after_all(writes: Sequence[_Write], stands: _Standing, conflict: Conflict) -> Commit:
     """After a lost reply: the first one was written, where all stands as of one transaction.
 
     Otherwise what stands there may have been written after this very write.
@@ -377,9 +404,7 @@ def _after_all(writes: Sequence[_Write], stands: _Standing, conflict: Conflict |
         found = {kv.mod_revision for w in writes if (kv := stands.at[w.key]) is not None}
         if len(found) <= 1:
             return Commit(succeeded=True, revision=max(found, default=stands.revision))
-    if conflict:
-        raise OutcomeUnknown(f"the reply was lost, then: {conflict}") from conflict
-    raise OutcomeUnknown("the reply was lost, and what was sent again was refused")
+    raise OutcomeUnknown(f"the reply was lost, then: {conflict}") from conflict
 
 
 def _first_of_each(keys: Sequence[bytes], commit: Commit) -> dict[bytes, KeyValue | None]:
@@ -394,13 +419,13 @@ def _reads(commit: Commit) -> list[ReadResult]:
     return [result for result in commit.results if isinstance(result, ReadResult)]
 
 
-def _deleted(commit: Commit) -> int:
-    """How many keys a transaction removed, nested ones counted."""
-    return sum(
-        _deleted(result) if isinstance(result, Commit) else result.deleted
-        for result in commit.results
-        if isinstance(result, Commit | DeleteResult)
-    )
+def _deleted(commit: Commit) -> Iterator[int]:
+    """How many keys each delete of a transaction removed, in order, nested ones too."""
+    for result in commit.results:
+        if isinstance(result, Commit):
+            yield from _deleted(result)
+        elif isinstance(result, DeleteResult):
+            yield result.deleted
 
 
 def _meets(schema: Schema, kv: KeyValue) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterable
 
 from kvconfig.config.port import ConfigChange, ConfigChanges, ConfigItem
 from kvconfig.errors import show_key
@@ -57,7 +57,11 @@ class _Waiting:
 
 
 class _Merged:
-    """One batch, or several in a row: from what stood before the first to what the last left."""
+    """One batch, or several in a row: from what stood before the first to what the last left.
+
+    Of several it holds what is another after all of them: however many keys come and go meanwhile,
+    those that are gone again take no room.
+    """
 
     def __init__(self) -> None:
         self.revision = Revision(0)
@@ -66,15 +70,26 @@ class _Merged:
 
     def add(self, batch: Batch[ConfigItem]) -> None:
         """The next one in the row."""
-        self.resync = batch.resync or self.revision > 0
+        merged = self.revision > 0
+        if merged and not self.resync:  # one revision until now: what it only rewrote goes
+            self._changes = {key: c for key, c in self._changes.items() if _is_another(c)}
+        self.resync = merged or batch.resync
         self.revision = batch.revision
         for change in batch.changes:
-            first = self._changes.get(change.key, change)
-            self._changes[change.key] = Change(change.key, first.old, change.new)
+            first = self._changes.pop(change.key, change)
+            whole = Change(change.key, first.old, change.new)
+            if not merged or _is_another(whole):
+                self._changes[change.key] = whole
 
-    def changes(self) -> Iterator[Change[ConfigItem]]:
-        """Each key once; one that came and went in between is none."""
-        return (c for c in self._changes.values() if not (c.old is None and c.new is None))
+    def changes(self) -> Iterable[Change[ConfigItem]]:
+        """Each key once."""
+        return self._changes.values()
+
+
+def _is_another(change: Change[ConfigItem]) -> bool:
+    """Whether a key has another value than before, byte by byte, or is new or gone."""
+    old, new = (None if item is None else item.kv.value for item in (change.old, change.new))
+    return old != new
 
 
 def _told(change: Change[ConfigItem], type_: str, base: bytes) -> ConfigChange:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import aclosing
 from typing import Any, Self, TypeVar
 
 import msgspec
@@ -39,16 +40,32 @@ class Found(list[T]):
         super().__init__(found)
         self.revision = revision
 
+    @classmethod
+    async def together(cls, pages: AsyncGenerator[Found[T], None]) -> Found[T]:
+        """All pages as one. They are closed after that."""
+        found: Found[T] = Found()
+        async with aclosing(pages):
+            async for page in pages:
+                found += page
+                found.revision = page.revision
+        return found
+
 
 class Removed(int):
-    """How many were removed; none of those that were to go is there as of ``revision``."""
+    """How many were removed; none of those that were to go is there as of ``revision``.
+
+    ``missing`` are the names of :meth:`Configuration.delete_many` that were not there, in order.
+    """
 
     revision: Revision
+    missing: tuple[tuple[str, str], ...]
 
-    def __new__(cls, count: int, *, revision: Revision) -> Self:
+    def __new__(
+        cls, count: int, *, revision: Revision, missing: Iterable[tuple[str, str]] = ()
+    ) -> Self:
         """See the class."""
         removed = super().__new__(cls, count)
-        removed.revision = revision
+        removed.revision, removed.missing = revision, tuple(missing)
         return removed
 
 
@@ -140,11 +157,7 @@ class Configuration(ABC):
 
         Raises ``InvalidValue`` or ``InvalidName`` for what somebody else wrote there.
         """
-        found: Found[ConfigItem] = Found()
-        async for page in self.values(type_, under, revision=revision):
-            found += page
-            found.revision = page.revision
-        return found
+        return await Found.together(self.values(type_, under, revision=revision))
 
     # -- writing -----------------------------------------------------------------------------
 
@@ -206,9 +219,9 @@ class Configuration(ABC):
     ) -> Revision:
         """Demand ``document``, a JSON Schema, of all that is put as ``type_`` from now on.
 
-        Raises ``InvalidSchema`` where it is none, and ``SchemaNotMet`` where something stands there
-        that is not so (unless ``force``); ``Conflict`` as in :meth:`put_many`, also for a type that
-        is written at the same moment.
+        Raises ``ReservedType``; ``InvalidSchema`` where it is none, and ``SchemaNotMet`` where
+        something stands there that is not so (unless ``force``); ``Conflict`` as in
+        :meth:`put_many`, also for a type that is written at the same moment.
         """
 
     @abstractmethod

@@ -7,6 +7,7 @@ everybody who reaches the port. An operator may have moved them to another port,
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import ssl
 from collections.abc import Mapping
@@ -21,8 +22,12 @@ __all__ = ["parse_numbers", "published"]
 MOST_BYTES = 16 * 2**20
 """Of an answer; etcd's own is some 100 KB."""
 
-_SAMPLE = re.compile(r"(\w+)(?:\{(?:server_version|server_id)=\"([^\"]*)\"\})? (\S+)")
-"""Samples without labels, and the two whose label is what they tell."""
+_SAMPLE = re.compile(
+    r"(\w+)"
+    r"(?:\{server_version=\"(?P<version>[^\"]*)\"\}|\{server_id=\"(?P<id>[0-9a-f]+)\"\})?"
+    r" ([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[Ee][+-]?[0-9]+)?)"
+)
+"""Samples without labels, and the two whose label is what they tell. NaN and Inf tell nothing."""
 
 
 async def published(access: Access, endpoint: str) -> Published:
@@ -56,17 +61,20 @@ async def published(access: Access, endpoint: str) -> Published:
 
 
 def parse_numbers(text: str) -> tuple[dict[str, float], dict[str, str]]:
-    """Numbers by name, and the words in the labels of what has no number of interest."""
+    """Numbers by name, and the words in the labels of what has no number of interest.
+
+    Lines of other forms are passed over, and so are numbers that are not finite.
+    """
     numbers, words = {}, {}
     for line in text.splitlines():
         found = _SAMPLE.fullmatch(line)
         if found is None:
             continue
-        name, word, number = found.groups()
-        if word is not None:
+        name, version, id_, number = found.groups()
+        if (word := id_ if version is None else version) is not None:
             words[name] = word
-        else:
-            numbers[name] = float(number)
+        elif math.isfinite(value := float(number)):
+            numbers[name] = value
     return numbers, words
 
 
@@ -80,7 +88,8 @@ def _of_numbers(
     def number(name: str) -> int:
         return int(numbers.get(name, 0))
 
-    syncs = numbers.get("etcd_disk_wal_fsync_duration_seconds_count", 0)
+    syncs = numbers.get("etcd_disk_wal_fsync_duration_seconds_count")
+    synced_s = numbers.get("etcd_disk_wal_fsync_duration_seconds_sum")
     member = Member(
         endpoint=endpoint,
         version=words.get("etcd_server_version", ""),
@@ -97,7 +106,7 @@ def _of_numbers(
     )
     return Published(
         member=member,
-        fsync_s=numbers["etcd_disk_wal_fsync_duration_seconds_sum"] / syncs if syncs else None,
+        fsync_s=synced_s / syncs if syncs and synced_s is not None else None,
         compacted_at_s=numbers.get("etcd_debugging_mvcc_db_compaction_last", 0.0),
         certificate_until_s=certificate_until_s,
     )
@@ -111,7 +120,7 @@ def _context(access: Access) -> ssl.SSLContext:
 
 
 async def _all_of(reader: asyncio.StreamReader) -> bytes:
-    """To its end. Raises OSError where that does not come in time."""
+    """To its end. Raises OSError where it is longer than :data:`MOST_BYTES`."""
     found = bytearray()
     while chunk := await reader.read(2**16):
         found += chunk

@@ -82,7 +82,11 @@ async def test_reserved_types_are_read_and_not_written(config: Config, type_: st
         await config.put(type_, "k", 1)
     with pytest.raises(ReservedType):
         await config.delete(type_, "k")
-    assert await config.list(type_) == []
+    for force in (False, True):
+        with pytest.raises(ReservedType):
+            await config.put_schema(type_, {}, force=force)
+    assert await config.delete_schema(type_) == 0, "one that was accepted once can go"
+    assert await config.list(type_) == await config.list("schema") == []
 
 
 async def test_bad_names_and_values_are_refused(config: Config) -> None:
@@ -133,7 +137,9 @@ async def test_many_are_one_transaction(store: Store, config: Config, count: int
     with pytest.raises(Conflict):
         await config.delete_many(names, if_revisions=stale)
     assert {i.value for i in await config.get_many(names)} == {1}
-    assert await config.delete_many([*names, ("t", "absent")]) == count
+    asked = [("t", "absent"), *names, ("t", "z/absent"), ("t", "absent")]
+    removed = await config.delete_many(asked)
+    assert (removed, removed.missing) == (count, (("t", "absent"), ("t", "z/absent")))
     assert await config.list("t") == []
 
 

@@ -156,7 +156,10 @@ async def test_a_write_that_was_sent_before_finds_its_own_work(config: Configura
     at = dict.fromkeys(names, int(done))
     assert await config.delete_many(names, if_revisions=at, resent=True) == 2
     removed = await config.delete_many(names, if_revisions=at, resent=True)
-    assert (removed, removed.revision > done) == (2, True)
+    assert (removed, removed.revision > done, removed.missing) == (2, True, ())
+    with_absent = at | {("t", "none"): 0}
+    removed = await config.delete_many(with_absent, if_revisions=with_absent, resent=True)
+    assert (removed, removed.missing) == (2, (("t", "none"),))
     assert await config.list("t") == []
 
 

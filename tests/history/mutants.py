@@ -273,7 +273,10 @@ MEMORY = (
     Mutant(
         name="a conflict after a lost reply says that nothing was written",
         module=_CONFIG,
-        changes=(("if repeated or (resent and conflict):", "if False:"),),
+        changes=(
+            ("if conflict and (resent or sent.lost):", "if False:"),
+            ("isinstance(error, OutcomeUnknown):", "isinstance(error, OutcomeUnknown | Conflict):"),
+        ),
         rules=("exactly-once",),
     ),
     Mutant(

@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import (  # type: ignore[import-untyped]
     reflection_pb2_grpc,
 )
 
+from flowsvc import config_server
 from flowsvc.api import config_methods as methods
 from flowsvc.api.v1 import config_pb2 as pb
 from flowsvc.client import Client, ServerUnavailable
@@ -198,6 +199,27 @@ async def test_a_reader_that_stops_keeps_the_server_from_reading_on(store, confi
         assert seen < MANY / 500
         assert 1 + len([page async for page in pages]) >= MANY / 500
         assert store.calls["list"] == MANY / 500
+
+
+@pytest.mark.parametrize("method", [methods.GET_VALUES, methods.GET_EVERYTHING])
+async def test_a_list_that_is_given_up_is_closed_at_once(store, method):
+    """Down to what reads the store: nothing of it is left for the garbage collector."""
+    ended = []
+
+    class Notes(Config):
+        async def values(self, *_: Any, **__: Any) -> AsyncGenerator[Found[ConfigItem], None]:
+            try:
+                yield Found(revision=Revision(1))
+                yield Found(revision=Revision(1))
+            finally:
+                ended.append(True)
+
+        everything = values
+
+    answers = config_server.list_(Notes(store, Keyspace()), method, method.request())
+    await anext(answers)
+    await answers.aclose()
+    assert ended == [True]
 
 
 async def test_a_list_that_is_cut_goes_on_where_it_was(store, config, tmp_path: Path):

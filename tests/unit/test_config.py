@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 import pytest
 
 from kvconfig.config import Config
-from kvconfig.errors import Conflict, OutcomeUnknown, SchemaNotMet, SchemaViolated
+from kvconfig.config.client import MAX_TRIES
+from kvconfig.errors import (
+    Conflict,
+    OutcomeUnknown,
+    SchemaNotMet,
+    SchemaViolated,
+    TransactionAborted,
+    Unavailable,
+)
+from kvconfig.keys import Range
 from kvconfig.keyspace import Keyspace
 from kvconfig.memory import MemoryStore
+from kvconfig.model import KeyValue, Page, Revision
+from kvconfig.txn import Commit, Txn, may_write
 
 NAMES = [("t", "a"), ("t", "b")]
 
@@ -56,6 +70,141 @@ async def test_after_a_lost_reply_others_work_is_not_taken_for_ours(
     store.lose_next_reply("dropped")
     with pytest.raises(OutcomeUnknown, match="/t/a"):
         await config.put_many(dict.fromkeys(NAMES, 1), if_revisions=dict.fromkeys(NAMES, 0))
+
+
+class Meddler(MemoryStore):
+    """Once a reply was lost, something else happens before anything is sent again."""
+
+    meddle: Callable[[], Awaitable[object]] | None = None
+
+    async def commit(self, txn: Txn) -> Commit:
+        try:
+            return await super().commit(txn)
+        except OutcomeUnknown:
+            meddle, self.meddle = self.meddle, None
+            if meddle:
+                await meddle()
+            raise
+
+
+@pytest.mark.parametrize(("type_", "met"), [("number", True), ("string", False)])
+async def test_after_a_lost_reply_another_schema_is_learned(type_: str, met: bool) -> None:
+    """A schema that was replaced leaves nothing open: the write is planned again, or refused.
+
+    What is still on its way is refused as well, whenever it arrives.
+    """
+    store = Meddler()
+    config, operator = Config(store, Keyspace()), Config(store, Keyspace())
+    await config.put_schema("t", {"type": "integer"})
+    at = await config.put("t", "a", 1)
+    store.meddle = partial(operator.put_schema, "t", {"type": type_}, force=True)
+    store.lose_next_reply("late")
+    if met:
+        assert await config.put("t", "a", 2, if_revision=at) == store.revision
+    else:
+        with pytest.raises(SchemaViolated):
+            await config.put("t", "a", 2, if_revision=at)
+    before = store.revision
+    assert len(store.deliver_late()) == 1
+    assert store.revision == before
+    item = await config.get("t", "a")
+    assert item is not None
+    assert (item.value, item.version) == ((2, 2) if met else (1, 1))
+
+
+async def test_after_a_lost_reply_an_equal_value_is_not_taken_for_ours() -> None:
+    """What stands there stood before: it is written once more, and has a revision of its own."""
+    store = Meddler()
+    config, operator = Config(store, Keyspace()), Config(store, Keyspace())
+    await config.put_schema("t", {"type": "integer"})
+    at = await config.put("t", "a", 1)
+    store.meddle = partial(operator.put_schema, "t", {})
+    store.lose_next_reply("dropped")
+    assert await config.put("t", "a", 1, if_revision=at) == store.revision == at + 2
+
+
+async def test_a_schema_that_was_not_there_may_go_again() -> None:
+    """So a write that was sent without one may be written after all: that is not denied."""
+    store = Meddler()
+    config, operator = Config(store, Keyspace()), Config(store, Keyspace())
+    store.meddle = partial(operator.put_schema, "t", {"type": "integer"})
+    store.lose_next_reply("late")
+    with pytest.raises(OutcomeUnknown, match="/schema/t"):
+        await config.put("t", "a", "text", if_revision=0)
+    assert await operator.delete_schema("t")
+    store.deliver_late()
+    item = await config.get("t", "a")
+    assert item is not None
+    assert item.value == "text"
+
+
+async def test_after_a_lost_reply_no_failure_denies_the_write() -> None:
+    """Nor one to look what stands there, in whichever round."""
+    store = Meddler()
+    config, operator = Config(store, Keyspace()), Config(store, Keyspace())
+
+    commits = 0
+
+    async def away(call: str, moment: str) -> None:
+        nonlocal commits
+        commits += (call, moment) == ("commit", "before")
+        if commits == 2:
+            raise Unavailable("away")
+
+    async def demand() -> None:
+        await operator.put_schema("t", {})
+        store.gate = away
+
+    store.meddle = demand
+    store.lose_next_reply("late")
+    with pytest.raises(OutcomeUnknown, match="away"):
+        await config.put("t", "a", 1, if_revision=0)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_write_that_never_gets_through_is_given_up(lost: bool) -> None:
+    """Also a delete, of which no schema is the reason; after a lost reply it may have been done."""
+    tries = 0
+
+    class Aborts(MemoryStore):
+        async def commit(self, txn: Txn) -> Commit:
+            nonlocal tries
+            if not may_write(txn):
+                return await super().commit(txn)
+            tries += 1
+            raise OutcomeUnknown("lost") if lost and tries == 1 else TransactionAborted
+
+    with pytest.raises(OutcomeUnknown if lost else Conflict, match="/t/a"):
+        await Config(Aborts(), Keyspace()).delete("t", "a", if_revision=0)
+    assert tries >= MAX_TRIES
+
+
+async def test_a_schema_is_checked_page_by_page() -> None:
+    """Of many items memory holds a page; all that do not meet it are named."""
+    store = Large()
+    tracemalloc.start()
+    try:
+        with pytest.raises(SchemaNotMet) as refused:
+            await Config(store, Keyspace()).put_schema("t", {"type": "integer"})
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert refused.value.keys == tuple(b"/t/k%02d" % n for n in range(Large.PAGES))
+    assert peak_bytes < Large.PAGES / 4 * Large.PAGE_BYTES
+
+
+class Large(MemoryStore):
+    """Whose lists have many pages, with a large value each."""
+
+    PAGES, PAGE_BYTES = 40, 2**20
+
+    async def list(
+        self, range_: Range, *, revision: Revision = Revision(0), keys_only: bool = False
+    ) -> AsyncIterator[Page]:
+        at = Revision(2)
+        for n in range(self.PAGES):
+            value = b'"%s"' % (b"x" * self.PAGE_BYTES)
+            yield Page((KeyValue(b"/t/k%02d" % n, value, at, at, 1),), at)
 
 
 async def test_an_item_cannot_slip_past_a_new_schema() -> None:

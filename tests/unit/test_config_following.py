@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from kvconfig.config import Config, ConfigChanges
-from kvconfig.config.following import MOST_WAITING
+from kvconfig.config import Config, ConfigChanges, ConfigItem
+from kvconfig.config.following import MOST_WAITING, _Merged
 from kvconfig.errors import PermissionDenied
+from kvconfig.informer import Batch, Change, Item
 from kvconfig.keyspace import Keyspace
 from kvconfig.memory import MemoryStore
+from kvconfig.model import KeyValue, Revision
 from tests.robustness.waiting import eventually
 
 Changes = AsyncGenerator[ConfigChanges, None]
@@ -65,6 +67,44 @@ async def test_a_slow_reader_gets_the_first_ones_and_then_what_came_of_the_rest(
     then = await config.put("t", "e", 1)
     following = await anext(changes)
     assert (following.revision, told(following), following.resync) == (then, {"e": 1}, False)
+
+
+async def test_of_several_revisions_only_what_is_another_is_told(
+    config: Config, changes: Changes
+) -> None:
+    """There and back is nothing, and so is a value written again; alone, that is told."""
+    for _ in range(MOST_WAITING - 1):
+        await config.put("t", "c", "alone")
+    await config.put("t", "a", 1)
+    await config.put("t", "b", "changed")
+    await config.put("t", "d", "new")
+    await config.put("t", "b", 2)
+    last = await config.put("t", "d", "and another")
+    await settled()
+    singles = [await anext(changes) for _ in range(MOST_WAITING - 1)]
+    assert [told(single) for single in singles] == [{"c": "alone"}] * len(singles)
+    rest = await anext(changes)
+    assert (rest.revision, told(rest), rest.resync) == (last, {"d": "and another"}, True)
+    await config.put("t", "a", 1)
+    again = await anext(changes)
+    assert (told(again), again.resync) == ({"a": 1}, False)
+
+
+def test_what_came_and_went_takes_no_room() -> None:
+    """However many keys do so while nobody reads, as many are kept as are another in the end."""
+    merged = _Merged()
+    for n in range(0, 1_000, 2):
+        key, item = b"/t/%d" % n, stood(n)
+        merged.add(Batch(Revision(n + 1), (Change(key, None, item),), resync=False))
+        merged.add(Batch(Revision(n + 2), (Change(key, item, None),), resync=False))
+        assert len(merged._changes) <= 1
+    assert (list(merged.changes()), merged.revision) == ([], 1_000)
+
+
+def stood(n: int) -> Item[ConfigItem]:
+    key, revision = f"k{n}", Revision(n + 1)
+    kv = KeyValue(f"/t/{key}".encode(), b"1", revision, revision, 1)
+    return Item(kv, ConfigItem(type="t", key=key, value=1, mod_revision=revision, version=1))
 
 
 async def settled() -> None:

@@ -59,6 +59,26 @@ async def test_the_numbers_of_a_member() -> None:
     assert found.certificate_until_s is None
 
 
+async def test_odd_lines_among_the_numbers_are_passed_over() -> None:
+    """No number, none that is finite, no id, half of a pair: as if the line were not there."""
+    odd = [
+        f"etcd_mvcc_db_total_size_in_bytes {number}"
+        for number in ("one", "NaN", "+Inf", "1e999", "1.2.3", "1_0", "\u0661", "5 1700000000", "")
+    ]
+    odd += [
+        'etcd_server_id{server_id="no hex"} 1',
+        'etcd_server_id{server_id=""} 1',
+        "etcd_disk_wal_fsync_duration_seconds_sum NaN",
+        "etcd_disk_wal_fsync_duration_seconds_count 3",
+        "etcd_server_quota_backend_bytes +.5e+1",
+    ]
+    text = "\n".join(odd)
+    async with answering(f"HTTP/1.0 200 OK\r\n\r\n{text}\n") as endpoint:
+        found = await published(Access(endpoints=(endpoint,)), endpoint)
+    assert (found.member.db_size, found.member.member_id, found.fsync_s) == (0, 0, None)
+    assert found.member.quota == 5
+
+
 @pytest.mark.parametrize("text", ["", "HTTP/1.1 404 Not Found\r\n\r\n", "\x00\x00\x12\x04"])
 async def test_who_publishes_nothing_is_unavailable(text: str) -> None:
     """Whatever else comes, or does not."""

@@ -209,9 +209,34 @@ def test_builders_check(keyspace: Keyspace, bad: str) -> None:
 def test_reserved(keyspace: Keyspace, type_: str) -> None:
     """A type with an owner can be read by anybody and written, as configuration, by nobody."""
     assert keyspace.item(type_, "x") == under(keyspace, f"/{type_}/x")
-    with pytest.raises(ReservedType) as caught:
-        keyspace.writable_item(type_, "x")
-    assert (caught.value.type, caught.value.owner) == (type_, RESERVED_TYPES[type_])
+    for write in (
+        lambda: keyspace.writable_item(type_, "x"),
+        lambda: keyspace.writable_type(type_),
+    ):
+        with pytest.raises(ReservedType) as caught:
+            write()
+        assert (caught.value.type, caught.value.owner) == (type_, RESERVED_TYPES[type_])
+
+
+def test_a_type_without_an_owner_may_be_written(keyspace: Keyspace) -> None:
+    """Its keys are those of the type, whatever its name begins with."""
+    for type_ in ("prompt", "flows", "flow.x"):
+        assert keyspace.writable_type(type_) == keyspace.type_range(type_)
+
+
+def test_the_ranges_of_all_types(keyspace: Keyspace) -> None:
+    """In order, without those left out, without other roots, and nothing twice."""
+    names = ["0/k", "a/k", "flow-ref/k", "flow.x/k", "flow/k", "flow0/k", "z/k"]
+    keys = [keyspace.item(*name.split("/")) for name in names]
+    others = [Keyspace(root).item("a", "k") for root in (*ROOTS, "@x") if root != keyspace.root]
+    for left_out in ((), ("flow",), ("flow-ref", "z", "flow", "z")):
+        ranges = keyspace.all_types(but=left_out)
+        assert ranges == sorted(ranges, key=lambda range_: range_.start)
+        held = [sum(key in range_ for range_ in ranges) for key in keys]
+        assert held == [int(name.partition("/")[0] not in left_out) for name in names]
+        assert not any(key in range_ for key in others for range_ in ranges)
+    ranges = keyspace.type_ranges(["z", "a", "z"])
+    assert ranges == [keyspace.type_range("a"), keyspace.type_range("z")]
 
 
 def test_variant_names() -> None:

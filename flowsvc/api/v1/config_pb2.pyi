@@ -152,12 +152,14 @@ class DeleteRequest(_message.Message):
     def __init__(self, writes: _Optional[_Iterable[_Union[DeleteRequest.Write, _Mapping]]] = ..., resent: bool = ...) -> None: ...
 
 class DeleteResponse(_message.Message):
-    __slots__ = ("deleted", "revision")
+    __slots__ = ("deleted", "revision", "missing")
     DELETED_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    MISSING_FIELD_NUMBER: _ClassVar[int]
     deleted: int
     revision: int
-    def __init__(self, deleted: _Optional[int] = ..., revision: _Optional[int] = ...) -> None: ...
+    missing: _containers.RepeatedCompositeFieldContainer[Name]
+    def __init__(self, deleted: _Optional[int] = ..., revision: _Optional[int] = ..., missing: _Optional[_Iterable[_Union[Name, _Mapping]]] = ...) -> None: ...
 
 class PutSchemaRequest(_message.Message):
     __slots__ = ("type", "schema", "if_revision", "force")

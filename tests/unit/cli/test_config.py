@@ -150,13 +150,13 @@ def test_everything_is_one_document(config, stands, capsys):
     out, err = run(capsys, "dump")
     assert out.splitlines() == [
         "{",
-        '  "prompt": {',
-        '    "a/b": "Be\\nbrief.\\n",',
-        '    "greeting": {"text":"hellö"}',
-        "  },",
-        '  "token-cost": {',
-        '    "gpt": 5',
-        "  }",
+        ' "prompt": {',
+        '  "a/b": "Be\\nbrief.\\n",',
+        '  "greeting": {"text":"hellö"}',
+        " },",
+        ' "token-cost": {',
+        '  "gpt": 5',
+        " }",
         "}",
     ]
     assert json.loads(out)["token-cost"] == {"gpt": 5}
@@ -306,9 +306,14 @@ def test_a_condition_that_does_not_hold_is_exit_code_4(stands, capsys, tmp_path)
     assert run(capsys, "delete", "token-cost", "gpt", "--if-revision", "4")[0]
 
 
-def test_a_delete_says_what_was_not_there(stands, capsys):
-    """With exit code 3, unless that is no error; what was there is gone all the same."""
+def test_a_delete_says_what_was_not_there(store, stands, capsys):
+    """With exit code 3, unless that is no error; what was there is gone all the same.
+
+    It is one round trip: what the store says of its keys is what was not there.
+    """
+    before = store.calls.total()
     out, err = run(capsys, "delete", "prompt", "x", "greeting", "y", "x", code=3)
+    assert store.calls.total() == before + 1
     assert out == ""
     assert err.splitlines()[0] == "1 of 3 items deleted at revision 4"
     assert "'prompt/x, prompt/y' does not exist" in err
