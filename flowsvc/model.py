@@ -146,12 +146,14 @@ class PutDefinition(_Request, frozen=True, kw_only=True):
     """Store a blueprint or a parameter type, given as JSON text.
 
     ``force``: replace it though flows were made from it; they stay as they are until updated.
+    ``only_new``: replace nothing at all; ``AlreadyExists`` where another definition stands.
     """
 
     kind: DefinitionKind
     name: str
     definition: bytes
     force: bool = False
+    only_new: bool = False
 
 
 class DeleteDefinition(_Request, frozen=True, kw_only=True):

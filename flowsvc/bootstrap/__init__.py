@@ -73,7 +73,15 @@ async def bootstrap(
     ``flows`` and ``bulk`` raise; once something was written, a note on the error says what.
     """
     report = Report(watcher)
-    work = Work(seed=seed, flows=flows, bulk=bulk, policy=policy, actor=actor, report=report)
+    work = Work(
+        seed=seed,
+        flows=flows,
+        bulk=bulk,
+        policy=policy,
+        actor=actor,
+        report=report,
+        watcher=watcher,
+    )
     parts = _parts(work)
     watcher.begin("comparing", 0)
     for part in parts:

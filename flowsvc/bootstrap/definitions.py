@@ -7,7 +7,7 @@ from typing import Any
 
 from flowsvc.bootstrap.report import Outcome
 from flowsvc.bootstrap.work import ABSENT, Part, Work, compared
-from flowsvc.errors import InUse, NotFound
+from flowsvc.errors import AlreadyExists, InUse, NotFound
 from flowsvc.model import DefinitionKind, DeleteDefinition, PutDefinition
 from flowsvc.plan.made import compiled_blueprint, compiled_type
 from flowsvc.seed.shape import BLUEPRINT, FLOW
@@ -42,24 +42,38 @@ class Definitions(Part):
                 judge = compiled_blueprint if self._kind == BLUEPRINT else compiled_type
                 judge(name, self.known[name])
         if self._work.policy.prune and self._kind in seed.types:
-            for name in standing.keys() - self._wanted.keys():
+            for name in sorted(standing.keys() - self._wanted.keys()):
                 self._note(name, "deleted")
 
     async def write(self) -> None:
         """See :class:`Part`."""
         for name, outcome in self._outcomes.items():
-            if outcome in ("created", "replaced"):
-                done = await self._work.flows.change(
-                    PutDefinition(
-                        kind=self._kind,
-                        name=name,
-                        definition=self.known[name],
-                        force=outcome == "replaced",
-                        actor=self._work.actor,
-                    )
-                )
-                self._report.warn(f"{self._kind}/{name}", done.findings)
-                self._report.wrote(self._kind)
+            if outcome == "created":
+                await self._create(name)
+            elif outcome == "replaced":
+                await self._put(name, force=True)
+
+    async def _create(self, name: str) -> None:
+        try:
+            await self._put(name, only_new=True)
+        except AlreadyExists:  # somebody else was quicker, with another one
+            outcome = self._work.when_there(equal=False)
+            self._report.correct(self._kind, name, "created", outcome)
+            if outcome == "replaced":
+                await self._put(name, force=True)
+
+    async def _put(self, name: str, *, force: bool = False, only_new: bool = False) -> None:
+        request = PutDefinition(
+            kind=self._kind,
+            name=name,
+            definition=self.known[name],
+            force=force,
+            only_new=only_new,
+            actor=self._work.actor,
+        )
+        done = await self._work.flows.change(request)
+        self._report.warn(f"{self._kind}/{name}", done.findings)
+        self._report.wrote(self._kind)
 
     async def remove(self) -> None:
         """Delete what is to go; what others still rest on is left, and reported so."""

@@ -58,7 +58,7 @@ class FlowsPart(Part):
         for name, flow in self._seed.flows.items():
             self._note(name, self._outcome(name, flow, self._standing.get(name)))
         if self._work.policy.prune:
-            for name in self._standing.keys() - self._seed.flows.keys():
+            for name in sorted(self._standing.keys() - self._seed.flows.keys()):
                 self._note(name, "deleted" if self._work.policy.change_flows else "left")
 
     def _foresee(self) -> None:
@@ -89,9 +89,10 @@ class FlowsPart(Part):
             raise InvalidInput(self._seed.subject, findings.all())
 
     def _outcome(self, name: str, flow: SeedFlow, record: FlowRecord | None) -> Outcome:
-        if record is None or _is_half_started(flow, record):
+        coming = self._coming.get(name)
+        if record is None or _is_half_started(record, coming):
             return "created"
-        if SeedFlow.of(record) == self._coming.get(name):
+        if SeedFlow.of(record) == coming:
             return "equal"
         if flow.workspace != record.workspace:
             message = f"runs in workspace {record.workspace!r}: stop it to start it in another"
@@ -128,7 +129,7 @@ class FlowsPart(Part):
             UpdateFlow(
                 flow=name,
                 parameters=flow.parameters,
-                reset=tuple(SeedFlow.of(record).parameters.keys() - flow.parameters.keys()),
+                reset=tuple(sorted(SeedFlow.of(record).parameters.keys() - flow.parameters.keys())),
                 blueprint_name=flow.blueprint_name,
                 description=flow.description,
                 actor=actor,
@@ -181,9 +182,10 @@ def _as_made(name: str, flow: SeedFlow, view: View) -> SeedFlow:
     return SeedFlow.of(record)
 
 
-def _is_half_started(flow: SeedFlow, record: FlowRecord) -> bool:
-    """Whether it was started to be paused, and nothing has happened since: that broke off."""
-    return flow.paused and record.paused is None and record.op.endswith(TO_BE_PAUSED)
+def _is_half_started(record: FlowRecord, coming: SeedFlow | None) -> bool:
+    """Whether all that it lacks is the pause that was to follow its start: that broke off."""
+    to_be_paused = record.paused is None and record.op.endswith(TO_BE_PAUSED)
+    return to_be_paused and msgspec.structs.replace(SeedFlow.of(record), paused=True) == coming
 
 
 class _Coming:

@@ -13,9 +13,18 @@ from flowsvc.bootstrap.schemas import Demand, Schemas
 from flowsvc.bootstrap.work import MAX_TRIES, Part, Work
 from flowsvc.definition import Findings, child
 from flowsvc.errors import Finding, InvalidInput, TooMuchContention
+from flowsvc.seed.shape import SCHEMA
+from flowsvc.seed.watching import Watcher
 from kvconfig.codec import parse_json
 from kvconfig.config.bulk import Standing, Write
-from kvconfig.errors import InvalidValue, OutcomeUnknown, SchemaNotMet, SchemaViolated, show_key
+from kvconfig.errors import (
+    Conflict,
+    InvalidValue,
+    OutcomeUnknown,
+    SchemaNotMet,
+    SchemaViolated,
+    show_key,
+)
 from kvconfig.keyspace import ItemName
 
 __all__ = ["Items"]
@@ -53,13 +62,14 @@ class Items(Part):
         types = sorted({*self._seed.item_types, *new})
         if not types:
             return
-        bulk = self._work.items
-        revision, _ = await bulk.count(bulk.ranges(types))
+        bulk, watcher = self._work.items, self._work.watcher
+        revision, count = await bulk.count(bulk.ranges(types))
+        watcher.begin("comparing", count)
         for type_ in types:
             compared = _Compared(self._work, type_, self._schemas.demands.get(type_))
             (range_,) = bulk.ranges([type_])
             async with aclosing(bulk.pages(range_, revision=revision)) as pages:
-                async for item, standing in _along(self._seed.items.items(type_), pages):
+                async for item, standing in _along(self._seed.items.items(type_), pages, watcher):
                     compared.look_at(item, standing)
             compared.finish()
             if compared.nothing_stands:
@@ -99,18 +109,26 @@ class Items(Part):
                 continue
             if tries == MAX_TRIES:
                 raise TooMuchContention(f"import of {batch[0].type}", attempts=tries)
-            batch = await self._again(batch, lost=lost)
+            batch = await self._again(batch, schemas, lost=lost)
         for type_, count in Counter(item.type for item in batch).items():
             self._report.wrote(type_, count)
 
-    async def _again(self, batch: list[Write], *, lost: bool) -> list[Write]:
+    async def _again(
+        self, batch: list[Write], schemas: Mapping[str, int], *, lost: bool
+    ) -> list[Write]:
         """What is left to do of it, as things stand now.
 
         ``lost``: it may be that it was done. What stands as it shall then counts as ours.
+
+        Raises ``Conflict`` where one of ``schemas`` is another by now: what is left was not checked
+        against that one.
         """
-        found = await self._work.items.look_up([ItemName(each.type, each.key) for each in batch])
+        types = list(dict.fromkeys(each.type for each in batch))
+        names = [ItemName(SCHEMA, type_) for type_ in types]
+        names += [ItemName(each.type, each.key) for each in batch]
+        found = await self._work.items.look_up(names)
         left = []
-        for item, standing in zip(batch, found, strict=True):
+        for item, standing in zip(batch, found[len(types) :], strict=True):
             was, now = _outcome(item), self._outcome(item, standing)
             if now == "equal" and lost:
                 self._report.wrote(item.type)
@@ -118,6 +136,13 @@ class Items(Part):
                 self._report.correct(item.type, item.key, was, now)
             if now in ("created", "replaced") or (now == "deleted" and standing is not None):
                 left.append(item._replace(expected=standing.mod_revision if standing else 0))
+        demanding = {item.type for item in left if item.value is not None}
+        for type_, schema in zip(types, found, strict=False):
+            expected, actual = schemas.get(type_, 0), schema.mod_revision if schema else 0
+            if type_ in demanding and actual != expected:
+                (all_schemas,) = self._work.items.ranges([SCHEMA])
+                key = all_schemas.start + type_.encode()
+                raise Conflict(key, expected=expected, actual=actual)
         return left
 
     def _outcome(self, item: Write, standing: Standing | None) -> Outcome:
@@ -215,9 +240,9 @@ class _Compared:
 
 
 async def _along(
-    items: Iterator[Write], pages: AsyncIterator[list[Standing]]
+    items: Iterator[Write], pages: AsyncIterator[list[Standing]], watcher: Watcher
 ) -> AsyncIterator[tuple[Write | None, Standing | None]]:
-    """Both in the order of keys, what has the same key together."""
+    """Both in the order of keys, what has the same key together; ``watcher`` hears of each page."""
     item = next(items, None)
     async for page in pages:
         for standing in page:
@@ -232,6 +257,7 @@ async def _along(
                 item = next(items, None)
             else:
                 yield None, standing
+        watcher.advance(len(page))
     while item is not None:
         yield item, None
         item = next(items, None)

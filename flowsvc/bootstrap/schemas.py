@@ -49,11 +49,12 @@ class Schemas(Part):
         if not self._seed.item_types and SCHEMA not in self._seed.types:
             return
         standing = {item.key: item for item in await self._work.items.config.list(SCHEMA)}
-        for type_, document in self._seed.schemas.items():
+        for type_, schema in self._seed.schemas.items():
             found = standing.pop(type_, None)
-            outcome = compared(self._work, document, found.value if found else ABSENT)
-            document = found.value if found and outcome == "different" else document
-            self._demand(type_, Schema(type_, document), outcome, found)
+            outcome = compared(self._work, schema.document, found.value if found else ABSENT)
+            if found is not None and outcome == "different":
+                schema = Schema(type_, found.value)
+            self._demand(type_, schema, outcome, found)
         prune = self._work.policy.prune and SCHEMA in self._seed.types
         for type_, found in standing.items():
             if prune:

@@ -11,6 +11,7 @@ from flowsvc.bootstrap.report import Outcome, Report
 from flowsvc.errors import Finding, InvalidInput
 from flowsvc.model import Actor, Flows
 from flowsvc.seed.reading import Seed
+from flowsvc.seed.watching import Watcher
 from kvconfig.codec import encode
 from kvconfig.config.bulk import Bulk
 
@@ -44,6 +45,7 @@ class Work(msgspec.Struct, kw_only=True):
     policy: Policy
     actor: Actor
     report: Report
+    watcher: Watcher
 
     @property
     def items(self) -> Bulk:

@@ -105,15 +105,21 @@ def carry_out(
 
 @asynccontextmanager
 async def open_bulk(settings: Settings) -> AsyncIterator[Bulk | None]:
-    """The configuration in etcd itself; ``None`` where no endpoints are set."""
+    """The configuration in etcd itself; ``None`` where no endpoints are set.
+
+    Raises as :func:`kvconfig.layout.check_layout`: that etcd need not be the flow service's.
+    """
     if not settings.endpoints:
         yield None
         return
     from kvconfig.config.bulk import Bulk
     from kvconfig.keyspace import Keyspace
+    from kvconfig.layout import check_layout
 
+    keyspace = Keyspace(settings.root)
     async with open_store(settings) as store:
-        yield Bulk(store, Keyspace(settings.root))
+        await check_layout(store, keyspace)
+        yield Bulk(store, keyspace)
 
 
 def _sources(seed: str, format_: Format | None) -> Iterator[Source]:

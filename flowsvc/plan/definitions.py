@@ -8,7 +8,14 @@ from __future__ import annotations
 
 import msgspec
 
-from flowsvc.errors import BlueprintInvalid, Finding, InUse, NotFound, ParameterTypeInvalid
+from flowsvc.errors import (
+    AlreadyExists,
+    BlueprintInvalid,
+    Finding,
+    InUse,
+    NotFound,
+    ParameterTypeInvalid,
+)
 from flowsvc.model import DefinitionKind, DeleteDefinition, PutDefinition, RollBackDefinition
 from flowsvc.plan.core import (
     NONE,
@@ -41,8 +48,9 @@ KIND_WORDS: dict[DefinitionKind, str] = {
 def plan_put(request: PutDefinition, operation: Operation, view: View) -> Plan | Repeated:
     """Store a definition, unless it stands there already.
 
-    Raises ``BlueprintInvalid`` or ``ParameterTypeInvalid``, and ``InUse`` where flows were made
-    from what it would replace.
+    Raises ``BlueprintInvalid`` or ``ParameterTypeInvalid``, ``AlreadyExists`` where another one
+    stands and ``only_new`` was asked for, and ``InUse`` where flows were made from what it would
+    replace.
     """
     return _put(request, "put", operation, view)
 
@@ -115,6 +123,8 @@ def _put(request: PutDefinition, action: str, operation: Operation, view: View) 
     if stands is not None and stands.value == value:
         head = Guarded(tuple(guards), (counted(view, kind, name),))
         return Plan(txn=fitted(name, head, [], view), findings=findings)
+    if stands is not None and request.only_new:
+        raise AlreadyExists(KIND_WORDS[kind], name)
     if stands is not None:
         flows, unused = _made_from(request, view)
         if flows and not request.force:

@@ -51,7 +51,7 @@ class Seed:
     def __init__(self, subject: str) -> None:
         self.subject = subject
         self.types: dict[str, None] = {}
-        self.schemas: dict[str, Any] = {}
+        self.schemas: dict[str, Schema] = {}
         self.parameter_types: dict[str, dict[str, Any]] = {}
         self.blueprints: dict[str, dict[str, Any]] = {}
         self.flows: dict[str, SeedFlow] = {}
@@ -218,7 +218,7 @@ class _Reading:
             if (row := self._take(entry)) is not None:
                 yield row
         if blueprint is not None:
-            for type_ in others.keys() - {PARAMETER_TYPE}:
+            for type_ in sorted(others.keys() - {PARAMETER_TYPE}):
                 self._wrong(child("$", type_), "does not belong in a file of one blueprint")
 
     def finish(self) -> None:
@@ -266,8 +266,7 @@ class _Reading:
         self._first[type_, key] = self._number
         try:
             if type_ == SCHEMA:
-                Schema(key, value)
-                seed.schemas[key] = value
+                seed.schemas[key] = Schema(key, value)
             elif not isinstance(value, dict):
                 self._wrong(path, f"must be an object, is {kind_of(value)}")
             elif type_ == FLOW:

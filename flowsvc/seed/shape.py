@@ -127,6 +127,8 @@ def refused_type(type_: str) -> str:
 
 def refused_key(type_: str, key: str) -> str:
     """Why a key cannot stand in a section; empty where it can."""
+    if type_ == SCHEMA and key in RESERVED_TYPES:
+        return f"is a type written by {RESERVED_TYPES[key]} only: no schema is enforced there"
     try:
         if type_ in NAMED:
             check_name(key, type_)

@@ -6,7 +6,7 @@ import asyncio
 import json
 from copy import deepcopy
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -30,6 +30,7 @@ from flowsvc.ids import new_op
 from flowsvc.model import (
     Actor,
     Change,
+    DefinitionKind,
     DeleteDefinition,
     PauseFlow,
     PutDefinition,
@@ -41,6 +42,7 @@ from flowsvc.model import (
     StopFlow,
     UpdateFlow,
 )
+from flowsvc.plan.definitions import KIND_WORDS
 from flowsvc.service import FlowService
 from kvconfig.keyspace import Keyspace, VariantName
 from kvconfig.model import Revision
@@ -523,6 +525,29 @@ async def test_what_nobody_uses_is_replaced_and_deleted(store: Store, ks: Keyspa
         await service.change(DeleteDefinition(kind="parameter-type", name="size"))
         with pytest.raises(NotFound):
             await service.change(DeleteDefinition(kind="parameter-type", name="size"))
+
+
+@pytest.mark.parametrize("kind", get_args(DefinitionKind))
+async def test_only_what_is_new_is_put_if_so_asked(
+    store: Store, ks: Keyspace, kind: DefinitionKind
+) -> None:
+    """Another definition stays, force or not; the same one is no reason to refuse."""
+    first, second = b"{}", b'{"description":"another"}'
+    async with a_service(store, ks, None) as service:
+        put = PutDefinition(kind=kind, name="b", definition=first, only_new=True)
+        await service.change(put)
+        before = await everything(store, ks)
+        assert (await service.change(put)).revision
+        for force in (False, True):
+            another = msgspec.structs.replace(put, definition=second, force=force)
+            for ask in (service.preview, service.change):
+                with pytest.raises(AlreadyExists) as refused:
+                    await ask(another)
+                assert (refused.value.kind, refused.value.name) == (KIND_WORDS[kind], "b")
+        assert await everything(store, ks) == before
+        await service.change(DeleteDefinition(kind=kind, name="b"))
+        await service.change(msgspec.structs.replace(put, definition=second))
+        assert (await service.get_definition(kind, "b")).definition == {"description": "another"}
 
 
 async def test_a_delete_races_starts_and_one_of_them_wins(store: Store, ks: Keyspace) -> None:

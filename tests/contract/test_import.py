@@ -10,8 +10,9 @@ import pytest
 
 from flowsvc.bootstrap import Policy
 from flowsvc.errors import InvalidInput, TooMuchContention
-from flowsvc.model import PauseFlow, StartFlow, UpdateFlow
-from kvconfig.errors import OutcomeUnknown
+from flowsvc.model import PauseFlow, PutDefinition, StartFlow, UpdateFlow
+from flowsvc.seed.watching import Watcher
+from kvconfig.errors import Conflict, OutcomeUnknown
 from kvconfig.model import Revision
 from kvconfig.store import Store
 from kvconfig.txn import Commit, Delete, Put, Txn
@@ -74,6 +75,7 @@ async def test_what_cannot_be_exported_is_said_and_the_rest_is_exported(system):
         "parameter-type/a/b": b"{}",
         "flows/old": b"{}",
         "loose": b"1",
+        "schema/history": b"true",
     }
     for key, value in broken.items():
         await put_raw(system, key, value)
@@ -174,6 +176,41 @@ async def test_replacing_deletes_what_its_types_hold_beside_it(system):
         "prompt": {"template/b": 1},
         "token-cost": SEED["token-cost"],
     }
+
+
+async def test_what_goes_is_told_in_the_order_of_names(system):
+    """Whatever there is, two runs say the same of it, in the same order."""
+    names = [f"n{number:02}" for number in range(20)]
+    seed = {
+        "parameter-type": {name: {} for name in names},
+        "flow-blueprint": {name: {"flow": {"p:{id}": {}}} for name in names},
+        "flow": {name: {"blueprint-name": name} for name in names},
+    }
+    await system.seed(seed)
+    report = await system.seed({"flow": {}}, policy=REPLACE)
+    assert report.named("left") == [f"flow/{name}" for name in names]
+    noted = Noted()
+    await system.seed({type_: {} for type_ in seed}, policy=CHANGE_FLOWS, watcher=noted)
+    assert noted.all == [f"deleted {type_}/{name}" for type_ in seed for name in names]
+
+
+async def test_who_looks_on_sees_every_key_compared(system):
+    """What stands in the types of the document is counted before, and passed in whole."""
+
+    class Watching(Watcher):
+        def __init__(self) -> None:
+            self.stages: list[list[Any]] = []
+
+        def begin(self, what: str, total: int) -> None:
+            self.stages.append([what, total, 0])
+
+        def advance(self, count: int) -> None:
+            self.stages[-1][2] += count
+
+    await system.seed({"t": {"a": 1, "b": 2}, "u": {"a": 1}, "v": {"a": 1}})
+    watching = Watching()
+    await system.seed({"t": {"b": 3}, "u": {}, "new": {"a": 1}}, policy=MERGE, watcher=watching)
+    assert watching.stages == [["comparing", 0, 0], ["comparing", 3, 3], ["writing", 2, 2]]
 
 
 async def test_flows_that_are_there_are_left_alone(system):
@@ -312,22 +349,85 @@ async def test_what_others_write_meanwhile_into_an_empty_type_stays(system, monk
     assert found == {"a": 9, "b": 1, "c": 9, "d": 9, "f": 1, "g": 9}
 
 
+@pytest.mark.parametrize("policy", [Policy(), MERGE], ids=["keep", "merge"])
+async def test_a_definition_that_comes_meanwhile_is_not_lost(system, monkeypatch, policy):
+    """It stays, and is named; where all is to be replaced, it is replaced, and that is said."""
+    service, change = system.service, system.service.change
+    theirs = b'{"description":"theirs"}'
+
+    async def meddled(request: Any) -> Any:
+        if isinstance(request, PutDefinition):
+            await change(PutDefinition(kind=request.kind, name=request.name, definition=theirs))
+        return await change(request)
+
+    monkeypatch.setattr(service, "change", meddled)
+    seed: dict[str, Any] = {"parameter-type": {"p": {}}, "flow-blueprint": {"b": {}}}
+    report = await system.seed(seed, policy=policy)
+    if policy == MERGE:
+        assert (+report.counts["parameter-type"], report.total("replaced")) == ({"replaced": 1}, 2)
+        assert report.written == {"parameter-type": 1, "flow-blueprint": 1}
+        assert await system.document() == seed
+    else:
+        assert report.named("different") == ["parameter-type/p", "flow-blueprint/b"]
+        assert (report.total("created"), +report.written) == (0, {})
+        assert await system.document() == {
+            type_: dict.fromkeys(section, json.loads(theirs)) for type_, section in seed.items()
+        }
+
+
+RUN_IT_AGAIN = "finished before that: nothing, of 1 in all; run it again, and it goes on from there"
+
+
 async def test_who_never_comes_first_gives_up(system, monkeypatch):
     """Somebody who always writes first: bounded, and said, with what was written until then."""
-    commit = system.store.commit
+    commit, key = system.store.commit, system.ks.item("t", "a")
 
     async def meddled(txn):
         if any(isinstance(op, Put) for op in txn.then):
-            await commit(Txn(then=(Put(system.ks.schema("t"), b"true"),)))
+            await commit(Txn(then=(Put(key, b"9"),)))
         return await commit(txn)
 
     monkeypatch.setattr(system.store, "commit", meddled)
     with pytest.raises(TooMuchContention) as raised:
+        await system.seed({"t": {"a": 1}}, policy=MERGE)
+    assert raised.value.__notes__ == [RUN_IT_AGAIN]
+    assert [item.value for item in await system.config.list("t")] == [9]
+
+
+@pytest.mark.parametrize("before", ["absent", "there", "deleted meanwhile"])
+async def test_a_schema_that_changes_meanwhile_ends_an_import(system, monkeypatch, before):
+    """What was checked against another one is not put, nor tried again: the schema is named."""
+    schema = system.ks.schema("t")
+    if before != "absent":
+        await system.config.put_schema("t", True)
+    commit, sent = system.store.commit, list[Txn]()
+
+    async def meddled(txn):
+        if any(isinstance(op, Put) for op in txn.then):
+            sent.append(txn)
+            deleted = before == "deleted meanwhile"
+            await commit(Txn(then=(Delete(schema) if deleted else Put(schema, b"true"),)))
+        return await commit(txn)
+
+    monkeypatch.setattr(system.store, "commit", meddled)
+    with pytest.raises(Conflict) as raised:
         await system.seed({"t": {"a": 1}})
-    assert raised.value.__notes__ == [
-        "finished before that: nothing, of 1 in all; run it again, and it goes on from there"
-    ]
+    assert (raised.value.key, raised.value.__notes__) == (schema, [RUN_IT_AGAIN])
+    assert len(sent) == 1
     assert await system.config.list("t") == []
+    monkeypatch.undo()
+    assert (await system.seed({"t": {"a": 1}})).written == {"t": 1}
+
+
+async def test_a_schema_that_changes_meanwhile_is_nothing_to_deletes(system, monkeypatch):
+    """Of the types of a transaction only those count in which something is put."""
+    await system.seed({"t": {"a": 1}})
+    key, schema = system.ks.item("t", "a"), system.ks.schema("t")
+    meddled = somebody_else_writes(system, Put(key, b"9"), Put(schema, b"true"))
+    monkeypatch.setattr(system.store, "commit", meddled)
+    report = await system.seed({"t": {}, "u": {"b": 1}}, policy=REPLACE)
+    assert report.written == {"t": 1, "u": 1}
+    assert await system.document() == {"schema": {"t": True}, "u": {"b": 1}}
 
 
 async def test_a_lost_reply_is_no_conflict(system, monkeypatch):

@@ -109,6 +109,7 @@ CHANGES: list[Change] = [
         for kind in get_args(DefinitionKind)
         for change in (
             PutDefinition(kind=kind, name="b", definition="{'ö'}".encode(), force=True, **COMMON),
+            PutDefinition(kind=kind, name="b", definition=b"{}", only_new=True, **COMMON),
             DeleteDefinition(kind=kind, name="b", force=True, **COMMON),
             RollBackDefinition(kind=kind, name="b", to="op-0", force=True, **COMMON),
         )

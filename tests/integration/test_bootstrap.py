@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from flowsvc.bootstrap import BootstrapRefused, Policy, bootstrap, parse_seed
+from flowsvc.bootstrap.flows import TO_BE_PAUSED
 from flowsvc.cli import main
 from flowsvc.errors import BlueprintInvalid, InvalidInput, NotFound
-from flowsvc.model import PauseFlow, ResumeFlow
+from flowsvc.model import PauseFlow, ResumeFlow, StartFlow
 from kvconfig.errors import SchemaNotMet
 from kvconfig.etcd import connect
 from kvconfig.keyspace import VariantName
@@ -283,6 +284,23 @@ async def test_a_flow_that_was_not_paused_in_time_is_paused_by_the_next_run(syst
     await change(ResumeFlow(flow="f1"))
     assert (await system.seed(seed)).counts["flow"] == {"different": 1}
     assert (await system.service.get_flow("f1")).record.paused is None
+
+
+@pytest.mark.parametrize("change_flows", [False, True])
+async def test_a_flow_that_was_not_paused_in_time_is_compared_like_any_other(system, change_flows):
+    """One that broke off, and that the seed wants otherwise by now, is left or made so."""
+    half = StartFlow(flow="f1", blueprint_name="index", op="op" + TO_BE_PAUSED)
+    await system.seed({**SEED, "flow": {}})
+    await system.service.start_flow(half)
+    flow = {"blueprint-name": "index", "parameters": {"size": "7"}, "paused": True}
+    report = await system.seed({"flow": {"f1": flow}}, policy=Policy(change_flows=change_flows))
+    record = (await system.service.get_flow("f1")).record
+    if change_flows:
+        assert report.counts["flow"] == {"replaced": 1}
+        assert (await system.document())["flow"] == {"f1": flow}
+    else:
+        assert report.named("different") == ["flow/f1"]
+        assert (record.paused, record.op) == (None, half.op)
 
 
 async def test_a_flow_that_could_not_be_started_any_more_is_left_alone(system):

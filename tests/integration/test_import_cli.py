@@ -19,9 +19,11 @@ import pytest
 from flowsvc.cli import main
 from flowsvc.cli.progress import watched
 from flowsvc.seed import export as export_module
+from kvconfig.codec import encode
 from kvconfig.errors import Unavailable
 from kvconfig.etcd import connect
 from kvconfig.keyspace import Keyspace
+from kvconfig.records import LAYOUT_VERSION, LayoutRecord
 from kvconfig.txn import Put, Txn
 from tests.seeds import SEED, as_seed
 
@@ -244,6 +246,21 @@ def test_what_was_written_is_said_when_it_breaks_off(flowctl, tmp_path, etcd_end
         "finished before that: 1 schema, 1 parameter-type, 1 flow-blueprint, 2 prompt, "
         "1 token-cost, of 8 in all; run it again, and it goes on from there\nerror: "
     )
+
+
+@pytest.mark.parametrize("name", ["import", "bootstrap"])
+def test_configuration_is_not_written_into_a_layout_that_is_not_known(
+    name, flowctl, tmp_path, etcd_endpoint, root
+):
+    """The etcd is looked at itself, whichever flow service is asked for flows."""
+    put_raw(etcd_endpoint, root, "kvconfig/layout", b'{"version": 99}')
+    file = tmp_path / "seed.json"
+    file.write_bytes(as_seed({"prompt": SEED["prompt"]}))
+    code, _, err = flowctl(name, str(file), "--server", "127.0.0.1:9")
+    assert (code, "layout version 99" in err) == (1, True)
+    put_raw(etcd_endpoint, root, "kvconfig/layout", encode(LayoutRecord(version=LAYOUT_VERSION)))
+    code, out, _ = flowctl("export", "prompt")
+    assert (code, json.loads(out)) == (0, {"prompt": {}})
 
 
 @pytest.mark.parametrize("name", ["export", "import", "bootstrap"])

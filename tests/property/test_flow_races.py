@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from flowsvc.audit import audit
-from flowsvc.errors import FlowServiceError, InUse, NotFound
+from flowsvc.errors import AlreadyExists, FlowServiceError, InUse, NotFound
 from flowsvc.model import (
     Change,
     DeleteDefinition,
@@ -98,6 +98,12 @@ RACES = {
         ours=_put("parameter-type", "size", TYPES["size"] | {"default": 7}),
         theirs=start("f1"),
         sound=lambda found, error: isinstance(error, InUse),
+    ),
+    "what is to be new replaces nothing": Race(
+        compare=("flow-blueprint", "mod_revision", "=", False),
+        ours=msgspec.structs.replace(_put("flow-blueprint", "b", EDITED), only_new=True),
+        theirs=_put("flow-blueprint", "b", BLUEPRINT),
+        sound=lambda found, error: isinstance(error, AlreadyExists),
     ),
 }
 

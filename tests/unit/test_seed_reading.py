@@ -72,7 +72,12 @@ def files(folder: Path, **texts: str) -> list[Source]:
             ["$.flow.f.parameters.x"],
         ),
         ('{"schema": {"prompt": {"type": 7}}}', ["$.schema.prompt.type"]),
+        ('{"schema": {"flow": {}, "processor": true}}', ["$.schema.flow", "$.schema.processor"]),
         ('{"name": "b", "blueprint": {}, "prompt": {}}', ["$.prompt"]),
+        (
+            json.dumps({"name": "b", "blueprint": {}, **{f"t{n}": {} for n in range(9, 0, -1)}}),
+            [f"$.t{n}" for n in range(1, 10)],
+        ),
         ('{"name": {"x": "b"}, "blueprint": {}}', ["$.blueprint"]),
     ],
 )
@@ -99,7 +104,8 @@ def test_what_a_seed_holds():
         assert seed.flows == {"f": SeedFlow(blueprint_name="b", parameters={"x": 1}, paused=True)}
         assert seed.parameter_types == {"p": {"type": "string"}}
         assert seed.blueprints == {"b": {"flow": {}}}
-        assert seed.schemas == {"prompt": True}
+        assert {type_: s.document for type_, s in seed.schemas.items()} == {"prompt": True}
+        seed.schemas["prompt"].check(1, key=b"compiled")
         assert list(seed.items.items()) == [
             Write("prompt", "a", b"null", 0),
             Write("prompt", "a/c", b'{"y":2,"z":1}', 0),

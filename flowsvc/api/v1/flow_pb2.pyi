@@ -222,7 +222,7 @@ class Variant(_message.Message):
     def __init__(self, topics: _Optional[_Mapping[str, str]] = ..., parameters: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class PutBlueprintRequest(_message.Message):
-    __slots__ = ("name", "definition", "op", "by", "why", "resent", "check_revision", "strict", "force")
+    __slots__ = ("name", "definition", "op", "by", "why", "resent", "check_revision", "strict", "force", "only_new")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DEFINITION_FIELD_NUMBER: _ClassVar[int]
     OP_FIELD_NUMBER: _ClassVar[int]
@@ -232,6 +232,7 @@ class PutBlueprintRequest(_message.Message):
     CHECK_REVISION_FIELD_NUMBER: _ClassVar[int]
     STRICT_FIELD_NUMBER: _ClassVar[int]
     FORCE_FIELD_NUMBER: _ClassVar[int]
+    ONLY_NEW_FIELD_NUMBER: _ClassVar[int]
     name: str
     definition: str
     op: str
@@ -241,7 +242,8 @@ class PutBlueprintRequest(_message.Message):
     check_revision: int
     strict: bool
     force: bool
-    def __init__(self, name: _Optional[str] = ..., definition: _Optional[str] = ..., op: _Optional[str] = ..., by: _Optional[str] = ..., why: _Optional[str] = ..., resent: bool = ..., check_revision: _Optional[int] = ..., strict: bool = ..., force: bool = ...) -> None: ...
+    only_new: bool
+    def __init__(self, name: _Optional[str] = ..., definition: _Optional[str] = ..., op: _Optional[str] = ..., by: _Optional[str] = ..., why: _Optional[str] = ..., resent: bool = ..., check_revision: _Optional[int] = ..., strict: bool = ..., force: bool = ..., only_new: bool = ...) -> None: ...
 
 class GetBlueprintRequest(_message.Message):
     __slots__ = ("name",)
@@ -270,7 +272,7 @@ class Blueprint(_message.Message):
     def __init__(self, name: _Optional[str] = ..., definition: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class PutParameterTypeRequest(_message.Message):
-    __slots__ = ("name", "definition", "op", "by", "why", "resent", "check_revision", "strict", "force")
+    __slots__ = ("name", "definition", "op", "by", "why", "resent", "check_revision", "strict", "force", "only_new")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DEFINITION_FIELD_NUMBER: _ClassVar[int]
     OP_FIELD_NUMBER: _ClassVar[int]
@@ -280,6 +282,7 @@ class PutParameterTypeRequest(_message.Message):
     CHECK_REVISION_FIELD_NUMBER: _ClassVar[int]
     STRICT_FIELD_NUMBER: _ClassVar[int]
     FORCE_FIELD_NUMBER: _ClassVar[int]
+    ONLY_NEW_FIELD_NUMBER: _ClassVar[int]
     name: str
     definition: str
     op: str
@@ -289,7 +292,8 @@ class PutParameterTypeRequest(_message.Message):
     check_revision: int
     strict: bool
     force: bool
-    def __init__(self, name: _Optional[str] = ..., definition: _Optional[str] = ..., op: _Optional[str] = ..., by: _Optional[str] = ..., why: _Optional[str] = ..., resent: bool = ..., check_revision: _Optional[int] = ..., strict: bool = ..., force: bool = ...) -> None: ...
+    only_new: bool
+    def __init__(self, name: _Optional[str] = ..., definition: _Optional[str] = ..., op: _Optional[str] = ..., by: _Optional[str] = ..., why: _Optional[str] = ..., resent: bool = ..., check_revision: _Optional[int] = ..., strict: bool = ..., force: bool = ..., only_new: bool = ...) -> None: ...
 
 class GetParameterTypeRequest(_message.Message):
     __slots__ = ("name",)
