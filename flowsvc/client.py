@@ -31,7 +31,7 @@ from flowsvc.model import (
     Preview,
     Pruned,
 )
-from flowsvc.status import FlowStatus
+from flowsvc.status import FlowStatus, ProcessorStatus
 from kvconfig.errors import InvalidValue
 from kvconfig.model import Revision
 
@@ -155,6 +155,17 @@ class Client(Caller, Flows):
         """See :meth:`flowsvc.model.Flows.list_statuses`."""
         found = await self._all(methods.LIST_FLOW_STATUSES, pb.ListFlowStatusesRequest())
         return [convert.answer_from(status, FlowStatus) for status in found]
+
+    async def get_processor(self, processor: str) -> ProcessorStatus:
+        """See :meth:`flowsvc.model.Flows.get_processor`."""
+        message = message_of(lambda: pb.GetProcessorRequest(processor=processor))
+        answer = await self._one(methods.GET_PROCESSOR, message)
+        return convert.answer_from(answer, ProcessorStatus)
+
+    async def list_processors(self) -> list[ProcessorStatus]:
+        """See :meth:`flowsvc.model.Flows.list_processors`."""
+        found = await self._all(methods.LIST_PROCESSORS, pb.ListProcessorsRequest())
+        return [convert.answer_from(status, ProcessorStatus) for status in found]
 
     def watch_flows(self) -> AsyncGenerator[FlowStatus, None]:
         """See :meth:`flowsvc.model.Flows.watch_flows`. Connects again, for ever, when it is cut.

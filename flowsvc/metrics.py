@@ -27,7 +27,7 @@ from flowsvc.model import (
     Preview,
     Pruned,
 )
-from flowsvc.status import FlowStatus
+from flowsvc.status import FlowStatus, ProcessorStatus
 from flowsvc.target import VERBS
 
 __all__ = ["Measured", "Metrics", "exposed"]
@@ -175,6 +175,14 @@ class Measured(Flows):
     async def list_statuses(self) -> list[FlowStatus]:
         """As it is."""
         return await self._flows.list_statuses()
+
+    async def get_processor(self, processor: str) -> ProcessorStatus:
+        """As it is."""
+        return await self._flows.get_processor(processor)
+
+    async def list_processors(self) -> list[ProcessorStatus]:
+        """As it is."""
+        return await self._flows.list_processors()
 
     def watch_flows(self) -> AsyncIterator[FlowStatus]:
         """As it is."""

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from flowsvc.errors import Finding
-from flowsvc.status import FlowStatus
+from flowsvc.status import FlowStatus, ProcessorStatus
 from kvconfig.keyspace import VariantName
 from kvconfig.model import Revision
 from kvconfig.records import DEFAULT_WORKSPACE, FlowRecord, Interfaces, VariantRecord
@@ -363,6 +363,14 @@ class Flows(ABC):
     @abstractmethod
     async def list_statuses(self) -> list[FlowStatus]:
         """The same for all flows, by id."""
+
+    @abstractmethod
+    async def get_processor(self, processor: str) -> ProcessorStatus:
+        """What one processor shall run, and what its instances say of each variant."""
+
+    @abstractmethod
+    async def list_processors(self) -> list[ProcessorStatus]:
+        """The same for all processors, by name, without their variants."""
 
     @abstractmethod
     def watch_flows(self) -> AsyncIterator[FlowStatus]:

@@ -2,8 +2,8 @@
 
 Promises:
 
-* :meth:`Observer.status` and :meth:`Observer.statuses` are true as of one revision, later than the
-  call: they read all that they fold.
+* :meth:`Observer.status`, :meth:`Observer.statuses` and the same of processors are true as of one
+  revision, later than the call: they read all that they fold.
 * :meth:`Observer.watch` gives every flow first, then each that changed. A slow consumer gets the
   latest of each flow, not every state in between; what is kept for it is bounded by the number of
   flows. Only flows that a change of an instance concerns are folded again.
@@ -19,14 +19,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import AsyncExitStack, suppress
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Self, TypeAlias, TypeVar
+
+import msgspec
 
 from flowsvc.errors import NotFound, TooMuchContention
 from flowsvc.news import KnownVariants, Watcher
-from flowsvc.status import FlowStatus, Instance, active_names, fold, stopped, stopped_everywhere
+from flowsvc.status import (
+    FlowStatus,
+    Instance,
+    ProcessorStatus,
+    active_names,
+    fold,
+    fold_processor,
+    stopped,
+    stopped_everywhere,
+)
 from kvconfig.errors import Compacted, InvalidName, InvalidValue, KvError, StoreError
 from kvconfig.informer import Batch, Informer, Item
 from kvconfig.keyspace import Keyspace, VariantName
@@ -51,6 +70,7 @@ TURN = 100
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 _Flow: TypeAlias = tuple[str, FlowRecord]
 _Live: TypeAlias = dict[str, dict[str, Instance]]  # processor → name → instance
 
@@ -130,12 +150,29 @@ class Observer:
 
     async def statuses(self) -> list[FlowStatus]:
         """Every flow, by id, all as of one revision. One that cannot be read is left out."""
-        for _ in range(LISTS - 1):
-            try:
-                return await self._statuses()
-            except Compacted:
-                continue  # a list that took longer than the compaction leaves time for
-        return await self._statuses()
+        return await self._listed(self._statuses)
+
+    async def processor(self, processor: str) -> ProcessorStatus:
+        """One processor, its variants and instances, as of one revision: one transaction.
+
+        Raises ``InvalidName``, and ``NotFound`` where it has neither a variant nor an instance.
+        """
+        keys = self._ks.active_flow_range(processor), self._ks.flow_ref_processor_range(processor)
+        reports = self._ks.processor_range(processor)
+        reads = [Read(range_.start, range_.end, keys_only=True) for range_ in keys]
+        found = await self._read((*reads, Read(reports.start, reports.end)), ())
+        variants, shared = self._named(found[0]), self._shared(found[1])
+        instances = self._instances(found[2]).get(processor, [])
+        if not variants and not instances:
+            raise NotFound("processor", processor)
+        return fold_processor(processor, variants, shared, instances)
+
+    async def processors_all(self) -> list[ProcessorStatus]:
+        """Every processor that has a variant or an instance, by name, all as of one revision.
+
+        Without their variants, of which there may be very many.
+        """
+        return await self._listed(self._processors_all)
 
     async def watch(self) -> AsyncGenerator[FlowStatus, None]:
         """The status of every flow, then each that changes; ``stopped`` for one that is gone.
@@ -187,6 +224,26 @@ class Observer:
             return []
         return list(_found(await self._store.commit(assemble(Guarded(ops=tuple(head)), parts))))
 
+    async def _listed(self, read: Callable[[], Awaitable[list[T]]]) -> list[T]:
+        """What ``read`` lists; again, where it took longer than a compaction leaves time for."""
+        for _ in range(LISTS - 1):
+            with suppress(Compacted):
+                return await read()
+        return await read()
+
+    async def _processors_all(self) -> list[ProcessorStatus]:
+        page = await list_all(self._store, self._ks.type_range("processor"))
+        live = self._instances(page.items)
+        variants: dict[str, dict[VariantName, Revision]] = {processor: {} for processor in live}
+        for name, revision in (await self._variants_at(page.revision)).items():
+            variants.setdefault(name.processor, {})[name] = revision
+        statuses = []
+        for processor, named in sorted(variants.items()):
+            await asyncio.sleep(0)
+            status = fold_processor(processor, named, (), live.get(processor, []))
+            statuses.append(msgspec.structs.replace(status, variants=()))
+        return statuses
+
     async def _statuses(self) -> list[FlowStatus]:
         page = await list_all(self._store, self._ks.type_range("flow"))
         variants = await self._variants_at(page.revision)
@@ -210,14 +267,26 @@ class Observer:
 
     async def _variants_at(self, revision: Revision) -> dict[VariantName, Revision]:
         """The mod_revision of every variant there is."""
-        found = {}
+        found: dict[VariantName, Revision] = {}
         keys = self._ks.type_range("active-flow")
         async for page in self._store.list(keys, revision=revision, keys_only=True):
-            for kv in page.items:
-                try:
-                    found[self._ks.parse_active_flow(kv.key)] = kv.mod_revision
-                except InvalidName:
-                    continue  # no record names it
+            found |= self._named(page.items)
+        return found
+
+    def _named(self, items: Iterable[KeyValue]) -> dict[VariantName, Revision]:
+        """The mod_revision of each variant; a key that names none is of nobody's."""
+        found = {}
+        for kv in items:
+            with suppress(InvalidName):
+                found[self._ks.parse_active_flow(kv.key)] = kv.mod_revision
+        return found
+
+    def _shared(self, items: Iterable[KeyValue]) -> set[VariantName]:
+        """The variants that references name."""
+        found = set()
+        for kv in items:
+            with suppress(InvalidName):
+                found.add(self._ks.parse_flow_ref(kv.key)[0])
         return found
 
     def _instances(self, items: Iterable[KeyValue]) -> dict[str, list[Instance]]:

@@ -357,6 +357,10 @@ _CALLS: dict[Method[Any, Any], tuple[_Call, _Convert]] = {
         lambda flows, request: flows.get_status(request.flow),
         convert.answer_to,
     ),
+    methods.GET_PROCESSOR: (
+        lambda flows, request: flows.get_processor(request.processor),
+        convert.answer_to,
+    ),
 }
 
 _LISTS: dict[Method[Any, Any], tuple[_Call, _Convert]] = {
@@ -365,4 +369,5 @@ _LISTS: dict[Method[Any, Any], tuple[_Call, _Convert]] = {
     methods.LIST_PARAMETER_TYPES: _definitions("parameter-type", pb.ParameterType),
     methods.GET_HISTORY: (_history, convert.answer_to),
     methods.LIST_FLOW_STATUSES: (lambda flows, _: flows.list_statuses(), convert.answer_to),
+    methods.LIST_PROCESSORS: (lambda flows, _: flows.list_processors(), convert.answer_to),
 }

@@ -42,7 +42,7 @@ from flowsvc.operation import foresee, perform
 from flowsvc.plan import Operation, Plan, plan
 from flowsvc.plan.definitions import KIND_WORDS
 from flowsvc.preview import as_json, seen
-from flowsvc.status import FlowStatus
+from flowsvc.status import FlowStatus, ProcessorStatus
 from flowsvc.target import Target, target_of
 from flowsvc.view import Holders, Proof, View
 from kvconfig.errors import InvalidName, InvalidValue, KvError, NoSpace
@@ -230,6 +230,14 @@ class FlowService(Flows):
     async def list_statuses(self) -> list[FlowStatus]:
         """All at one revision."""
         return await self._observer.statuses()
+
+    async def get_processor(self, processor: str) -> ProcessorStatus:
+        """Raises ``NotFound`` where it has neither a variant nor an instance."""
+        return await self._observer.processor(processor)
+
+    async def list_processors(self) -> list[ProcessorStatus]:
+        """All at one revision."""
+        return await self._observer.processors_all()
 
     def watch_flows(self) -> AsyncIterator[FlowStatus]:
         """See :meth:`flowsvc.model.Flows.watch_flows`."""

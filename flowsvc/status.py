@@ -13,7 +13,7 @@ What is said is as true as presence is: up to lease TTL plus failover late.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -27,10 +27,14 @@ __all__ = [
     "FlowStatus",
     "Instance",
     "InstanceReport",
+    "ProcessorInstance",
+    "ProcessorState",
+    "ProcessorStatus",
     "VariantState",
     "VariantStatus",
     "active_names",
     "fold",
+    "fold_processor",
     "lacking",
     "settled",
     "stopped",
@@ -39,6 +43,7 @@ __all__ = [
 
 FlowState: TypeAlias = Literal["starting", "running", "degraded", "failed", "paused", "stopped"]
 VariantState: TypeAlias = Literal["starting", "running", "degraded", "failed"]
+ProcessorState: TypeAlias = Literal["idle", "missing", "starting", "running", "degraded", "failed"]
 
 NO_KEY = "the flow's record names it, and etcd has no key of it"
 MOST_NAMED = 10
@@ -91,10 +96,45 @@ class FlowStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Processors that nobody runs, of which the flow has variants; sorted."""
 
 
+class ProcessorInstance(msgspec.Struct, frozen=True, kw_only=True):
+    """A live instance of a processor, as it says itself.
+
+    ``pending`` and ``failed``: how many variants it names so. ``observed_revision`` is 0 where it
+    says nothing that counts; ``started`` is RFC 3339, and what cannot be read is empty.
+    """
+
+    instance: str
+    observed_revision: Revision
+    pending: int = 0
+    failed: int = 0
+    host: str = ""
+    started: str = ""
+    version: str = ""
+
+
+class ProcessorStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What a processor shall run, and what its instances say of that.
+
+    ``desired`` variants stand in etcd, of which ``running`` run without a failure anywhere.
+    ``idle``: there is nothing to run. ``missing``: there is, and nobody runs the processor.
+    ``variants`` by name; a list of all processors leaves them out.
+    """
+
+    processor: str
+    state: ProcessorState
+    desired: int
+    running: int
+    instances: tuple[ProcessorInstance, ...] = ()
+    variants: tuple[VariantStatus, ...] = ()
+
+
 class Instance(msgspec.Struct, frozen=True, kw_only=True):
     """A live instance of a processor, and what of its status counts. Made by :meth:`read`."""
 
     name: str
+    host: str = ""
+    started: str = ""
+    version: str = ""
     observed_revision: Revision = Revision(0)
     pending: frozenset[str] = frozenset()
     failed: Mapping[str, VariantFailure] = {}
@@ -105,10 +145,13 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
 
         One that says more than could be known at its own revision is of a time before a restore.
         """
-        if status is None or status.observed_revision > mod_revision:
+        if status is None:
             return cls(name=name)
-        return cls(
-            name=name,
+        about = cls(name=name, host=status.host, started=status.started, version=status.version)
+        if status.observed_revision > mod_revision:
+            return about
+        return msgspec.structs.replace(
+            about,
             observed_revision=Revision(status.observed_revision),
             pending=frozenset(status.pending),
             failed=status.failed,
@@ -187,6 +230,43 @@ def fold(
         mod_revision=mod_revision,
         variants=folded,
         missing=tuple(missing),
+    )
+
+
+def fold_processor(
+    processor: str,
+    variants: Mapping[VariantName, Revision],
+    shared: Container[VariantName],
+    instances: Sequence[Instance],
+) -> ProcessorStatus:
+    """The status of a processor, from its ``variants`` and live ``instances`` at one revision."""
+    folded = tuple(
+        _variant(name, shared=name in shared, revision=revision, instances=instances)
+        for name, revision in sorted(variants.items())
+    )
+    state: ProcessorState = _worst(folded)
+    if not folded:
+        state = "idle"
+    elif not instances:
+        state = "missing"
+    return ProcessorStatus(
+        processor=processor,
+        state=state,
+        desired=len(folded),
+        running=sum(variant.state == "running" for variant in folded),
+        instances=tuple(
+            ProcessorInstance(
+                instance=instance.name,
+                observed_revision=instance.observed_revision,
+                pending=len(instance.pending),
+                failed=len(instance.failed),
+                host=instance.host,
+                started=instance.started,
+                version=instance.version,
+            )
+            for instance in sorted(instances, key=lambda instance: instance.name)
+        ),
+        variants=folded,
     )
 
 

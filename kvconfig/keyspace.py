@@ -188,6 +188,10 @@ class Keyspace:
         """All that was ever done to the things of one type."""
         return self._range("history", check_name(type_, "type"))
 
+    def flow_ref_processor_range(self, processor: str) -> Range:
+        """All references to variants of one processor."""
+        return self._range("flow-ref", check_name(processor, "processor"))
+
     def processor_range(self, processor: str) -> Range:
         """The instances of one processor."""
         return self._range("processor", check_name(processor, "processor"))

@@ -24,7 +24,13 @@ from flowsvc.model import (
     VariantChange,
 )
 from flowsvc.server import serve
-from flowsvc.status import FlowStatus, InstanceReport, VariantStatus
+from flowsvc.status import (
+    FlowStatus,
+    InstanceReport,
+    ProcessorInstance,
+    ProcessorStatus,
+    VariantStatus,
+)
 from kvconfig.model import Revision
 from kvconfig.records import FlowRecord, FlowVariants
 
@@ -77,6 +83,26 @@ STATUS = FlowStatus(
     missing=("query",),
 )
 
+PROCESSOR = ProcessorStatus(
+    processor="chunker",
+    state="degraded",
+    desired=1,
+    running=0,
+    instances=(
+        ProcessorInstance(
+            instance="c1",
+            observed_revision=Revision(2**41),
+            host="größer",
+            started="2025-01-01T00:00:00.000Z",
+            version="1.0",
+        ),
+        ProcessorInstance(
+            instance="c2", observed_revision=Revision(2**41), pending=2, failed=1, host="h"
+        ),
+    ),
+    variants=STATUS.variants[:1],
+)
+
 PREVIEW = Preview(
     text="put /flow/f1",
     txn={"compares": [], "then": [{"put": {"key": "/flow/f1"}}], "otherwise": []},
@@ -127,6 +153,7 @@ class FakeFlows(Flows):
         self.previewed = PREVIEW
         self.pruned = Pruned(removed=3, found=7)
         self.statuses = [STATUS]
+        self.processors = [PROCESSOR]
         self.news: asyncio.Queue[FlowStatus | Exception] = asyncio.Queue()
         self.watching = 0
         self.wait: Callable[[], Any] | None = None
@@ -187,6 +214,14 @@ class FakeFlows(Flows):
     async def list_statuses(self) -> list[FlowStatus]:
         await self._answer("list_statuses")
         return self.statuses
+
+    async def get_processor(self, processor: str) -> ProcessorStatus:
+        await self._answer("get_processor", processor)
+        return self.processors[0]
+
+    async def list_processors(self) -> list[ProcessorStatus]:
+        await self._answer("list_processors")
+        return self.processors
 
     async def watch_flows(self) -> AsyncGenerator[FlowStatus, None]:
         await self._count(+1)

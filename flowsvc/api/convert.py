@@ -38,7 +38,13 @@ from flowsvc.model import (
     PutDefinition,
     VariantChange,
 )
-from flowsvc.status import FlowStatus, InstanceReport, VariantStatus
+from flowsvc.status import (
+    FlowStatus,
+    InstanceReport,
+    ProcessorInstance,
+    ProcessorStatus,
+    VariantStatus,
+)
 from kvconfig.codec import encode, parse_json
 from kvconfig.model import Revision
 from kvconfig.records import FlowRecord, FlowVariants, VariantRecord, decode_json_object
@@ -83,6 +89,8 @@ _ANSWERS: dict[type[Message], type[msgspec.Struct]] = {
     pb.FlowStatus: FlowStatus,
     pb.VariantStatus: VariantStatus,
     pb.InstanceReport: InstanceReport,
+    pb.ProcessorStatus: ProcessorStatus,
+    pb.ProcessorInstance: ProcessorInstance,
 }
 _STRUCTS = {message.DESCRIPTOR.full_name: struct for message, struct in _ANSWERS.items()}
 _MESSAGES = {struct: message for message, struct in _ANSWERS.items()}

@@ -216,6 +216,15 @@ LIST_FLOW_STATUSES = Method(
     response=pb.ListFlowStatusesResponse,
     streams=True,
 )
+GET_PROCESSOR = Method(
+    name="GetProcessor", request=pb.GetProcessorRequest, response=pb.ProcessorStatus
+)
+LIST_PROCESSORS = Method(
+    name="ListProcessors",
+    request=pb.ListProcessorsRequest,
+    response=pb.ListProcessorsResponse,
+    streams=True,
+)
 WATCH_FLOWS = Method(
     name="WatchFlows", request=pb.WatchFlowsRequest, response=pb.FlowStatus, streams=True
 )
@@ -234,5 +243,7 @@ METHODS: tuple[Method[Any, Any], ...] = (
     PRUNE_HISTORY,
     GET_FLOW_STATUS,
     LIST_FLOW_STATUSES,
+    GET_PROCESSOR,
+    LIST_PROCESSORS,
     WATCH_FLOWS,
 )

@@ -7,13 +7,16 @@ it. A test lists what is loaded.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import click
 
 from flowsvc.cli import (
     bootstrap,
+    completion,
     config,
+    defaults,
     definitions,
     demo,
     doctor,
@@ -22,6 +25,7 @@ from flowsvc.cli import (
     fsck,
     import_,
     migrate,
+    processor,
     serve,
     up,
 )
@@ -32,7 +36,13 @@ EPILOG = """\b
 Exit codes:
   0 done            3 not found                     6 unavailable
   1 failed          4 conflict or already exists    7 timed out waiting
-  2 usage           5 invalid input"""
+  2 usage           5 invalid input
+
+\b
+Options come from the flag, else the variable, else the configuration file
+($FLOWCTL_CONFIG, or flowctl/config.toml under $XDG_CONFIG_HOME or ~/.config):
+  server = "127.0.0.1:7480"   # or endpoints = ["127.0.0.1:2379"]
+  timeout = "30s"             # and: root, output, by"""
 
 
 @click.group(
@@ -57,6 +67,7 @@ for _command in (
     flow.group,
     definitions.blueprints,
     definitions.parameter_types,
+    processor.group,
     config.group,
     bootstrap.command,
     export.command,
@@ -67,6 +78,7 @@ for _command in (
     serve.command,
     up.command,
     demo.command,
+    completion.command,
 ):
     flowctl.add_command(_command)
 
@@ -74,7 +86,10 @@ for _command in (
 def main(args: Sequence[str] | None = None) -> int:
     """Run ``flowctl`` and return its exit code. Errors are told on stderr, without a traceback."""
     try:
-        result = flowctl.main(args, prog_name="flowctl", standalone_mode=False)
+        defaults_ = defaults.default_map(flowctl, os.environ)
+        result = flowctl.main(
+            args, prog_name="flowctl", standalone_mode=False, default_map=defaults_
+        )
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
     except click.ClickException as error:  # usage

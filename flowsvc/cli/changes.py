@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from flowsvc.cli.output import (
+    DATA,
     difference_line,
     findings_as_json,
-    print_json,
+    print_data,
     printable,
     show_done,
     warn,
@@ -20,9 +21,12 @@ from flowsvc.cli.output import (
 from flowsvc.cli.settings import Settings, actor, ask
 
 if TYPE_CHECKING:
-    from flowsvc.model import Change, Preview, VariantChange
+    from flowsvc.model import Change, Done, Preview, VariantChange
 
-__all__ = ["How", "carry_out", "change_options", "force_option"]
+__all__ = ["How", "carry_out", "change_options", "force_option", "see_it_run"]
+
+WAIT_S = 60.0
+"""How long a change waits until the flow runs, where no --timeout is given."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -37,6 +41,7 @@ class How:
     check_revision: int | None
     dry_run: bool
     strict: bool = False
+    wait: bool = False
 
     def fields(self) -> dict[str, Any]:
         """The fields of a request that every change has."""
@@ -48,10 +53,11 @@ class How:
         }
 
 
-def change_options(*, strict: bool = False) -> Callable[[Function], Function]:
+def change_options(*, strict: bool = False, wait: bool = False) -> Callable[[Function], Function]:
     """Adds --dry-run, --check-revision, --op, --by and --why; the command gets them as ``how``.
 
-    ``strict``: --strict as well, for commands that may give warnings.
+    ``strict``: --strict as well, for commands that may give warnings. ``wait``: --wait, for those
+    after which a flow runs.
     """
     options = [
         click.option("--dry-run", is_flag=True, help="Show what it would do, and write nothing."),
@@ -74,11 +80,18 @@ def change_options(*, strict: bool = False) -> Callable[[Function], Function]:
     ]
     if strict:
         options.insert(2, click.option("--strict", is_flag=True, help="Take warnings for errors."))
+    if wait:
+        help_ = (
+            f"Return once the flow runs, within --timeout (then {WAIT_S:.0f}s unless given); "
+            "what still lacks is told on stderr."
+        )
+        options.append(click.option("--wait", is_flag=True, help=help_))
 
     def decorate(function: Function) -> Function:
         @functools.wraps(function)
         def with_how(*args: Any, **kwargs: Any) -> Any:
             names = ["op", "by", "why", "check_revision", "dry_run", *(["strict"] * strict)]
+            names += ["wait"] * wait
             kwargs["how"] = How(**{name: kwargs.pop(name) for name in names})
             return function(*args, **kwargs)
 
@@ -97,14 +110,43 @@ def force_option(help_: str) -> Callable[[Function], Function]:
 
 
 def carry_out(
-    settings: Settings, request: Change, how: How, *, name: str, did: str, output: str
+    settings: Settings,
+    request: Change,
+    how: How,
+    *,
+    name: str,
+    did: str,
+    output: str,
+    everywhere: bool = False,
 ) -> None:
-    """Make a change and print what was done; or print what would be."""
+    """Make a change and print what was done; or print what would be.
+
+    ``everywhere``: what it means to wait for the flow: each variant on all its instances.
+    """
     if how.dry_run:
         show_preview(ask(settings, lambda flows: flows.preview(request)), output)
     else:
         done = ask(settings, lambda flows: flows.change(request))
         show_done(done, name=name, did=did, output=output)
+        if how.wait:
+            see_it_run(settings, name, done, everywhere=everywhere)
+
+
+def see_it_run(settings: Settings, flow_id: str, done: Done, *, everywhere: bool) -> None:
+    """Return once the flow runs as ``done`` has made it; what lacks is told on stderr.
+
+    Raises ``TimeoutError``, and ``FlowServiceError`` for a flow that will not run.
+    """
+    from flowsvc.cli.flow_status import judge, wait_for
+
+    source = click.get_current_context().get_parameter_source("timeout_s")
+    given = source is not click.core.ParameterSource.DEFAULT
+    wait_s = settings.timeout_s if given else WAIT_S
+    judge(
+        wait_for(settings, flow_id, done.revision, everywhere=everywhere, wait_s=wait_s),
+        everywhere=everywhere,
+    )
+    click.echo(f"{flow_id} runs", err=True)
 
 
 # -- what would be done --------------------------------------------------------------------------
@@ -113,14 +155,15 @@ def carry_out(
 def show_preview(preview: Preview, output: str) -> None:
     """What processors would see, then the transaction. What to do about it goes to stderr."""
     warn(preview.findings)
-    if output == "json":
-        print_json(
+    if output in DATA:
+        print_data(
             {
                 "changes": [_as_json(change) for change in preview.changes],
                 "transaction": preview.txn,
                 "check-revision": preview.check_revision,
                 "findings": findings_as_json(preview.findings),
-            }
+            },
+            output,
         )
     elif output == "name":
         for change in preview.changes:

@@ -7,8 +7,9 @@ from typing import Any, BinaryIO
 
 import click
 
+from flowsvc.cli.completion import complete_item
 from flowsvc.cli.config_look import count, name_of, not_found
-from flowsvc.cli.output import output_option, print_json
+from flowsvc.cli.output import DATA, output_option, print_data
 from flowsvc.cli.settings import Settings, ask_config, connection_options
 
 __all__ = ["delete", "if_revision_option", "ignore_not_found_option", "put", "show_written"]
@@ -25,8 +26,8 @@ ignore_not_found_option = click.option(
 
 
 @click.command()
-@click.argument("type_", metavar="[TYPE]", required=False)
-@click.argument("key", metavar="[KEY]", required=False)
+@click.argument("type_", metavar="[TYPE]", required=False, shell_complete=complete_item)
+@click.argument("key", metavar="[KEY]", required=False, shell_complete=complete_item)
 @click.argument("value", metavar="[VALUE]", required=False)
 @click.option(
     "-f", "--file", "file", type=click.File("rb"), help="Take it from a file; - is standard input."
@@ -78,8 +79,8 @@ def put(
 
 
 @click.command()
-@click.argument("type_", metavar="TYPE")
-@click.argument("keys", metavar="KEY...", nargs=-1, required=True)
+@click.argument("type_", metavar="TYPE", shell_complete=complete_item)
+@click.argument("keys", metavar="KEY...", nargs=-1, required=True, shell_complete=complete_item)
 @if_revision_option
 @ignore_not_found_option
 @connection_options
@@ -117,8 +118,8 @@ def delete(
 
 def show_written(names: Sequence[str], revision: int, did: str, output: str) -> None:
     """Say what was done, and at which revision."""
-    if output == "json":
-        print_json({"items": list(names), "revision": revision})
+    if output in DATA:
+        print_data({"items": list(names), "revision": revision}, output)
     elif output == "name":
         for name in names:
             click.echo(name)

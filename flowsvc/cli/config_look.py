@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flowsvc.cli.output import View, output_of, output_option, print_json, printable, show
+from flowsvc.cli.completion import complete_item
+from flowsvc.cli.output import (
+    OUTPUTS,
+    View,
+    output_of,
+    output_option,
+    print_json,
+    printable,
+    show,
+)
 from flowsvc.cli.settings import Settings, ask_config, connection_options
 
 if TYPE_CHECKING:
@@ -34,12 +43,12 @@ under_option = click.option(
 
 
 @click.command()
-@click.argument("type_", metavar="TYPE")
-@click.argument("keys", metavar="[KEY]...", nargs=-1)
+@click.argument("type_", metavar="TYPE", shell_complete=complete_item)
+@click.argument("keys", metavar="[KEY]...", nargs=-1, shell_complete=complete_item)
 @under_option
 @revision_option
 @connection_options
-@output_of("table", "json", "jsonl", "value", "name")
+@output_of(*OUTPUTS, "value")
 def get(
     *,
     settings: Settings,
@@ -73,13 +82,11 @@ def get(
         return await config.list(type_, under, revision=at)
 
     found = ask_config(settings, question)
-    if output == "jsonl":
-        _print_lines(map(as_json, found))
-    elif output == "value":
+    if output == "value":
         for item in found:
             click.echo(item.value if isinstance(item.value, str) else _text(item.value))
     elif one and found:
-        if output == "table":
+        if output in ("table", "wide"):
             _print_item(found[0])
         else:
             show(found[0], ITEM, output)
@@ -91,7 +98,7 @@ def get(
 
 
 @click.command("list")
-@click.argument("type_", metavar="[TYPE]", required=False)
+@click.argument("type_", metavar="[TYPE]", required=False, shell_complete=complete_item)
 @under_option
 @revision_option
 @connection_options
@@ -118,8 +125,8 @@ def list_(
 
 
 @click.command()
-@click.argument("type_", metavar="TYPE")
-@click.argument("key", metavar="[KEY]", required=False, default="")
+@click.argument("type_", metavar="TYPE", shell_complete=complete_item)
+@click.argument("key", metavar="[KEY]", required=False, default="", shell_complete=complete_item)
 @connection_options
 @output_of("text", "jsonl")
 def watch(*, settings: Settings, output: str, type_: str, key: str) -> None:
@@ -153,7 +160,7 @@ def watch(*, settings: Settings, output: str, type_: str, key: str) -> None:
 
 
 @click.command()
-@click.argument("types", metavar="[TYPE]...", nargs=-1)
+@click.argument("types", metavar="[TYPE]...", nargs=-1, shell_complete=complete_item)
 @revision_option
 @connection_options
 @output_of("json", "jsonl")

@@ -6,6 +6,7 @@ from typing import BinaryIO
 
 import click
 
+from flowsvc.cli.completion import complete_item
 from flowsvc.cli.config_change import (
     if_revision_option,
     ignore_not_found_option,
@@ -31,7 +32,7 @@ def group() -> None:
 
 
 @group.command()
-@click.argument("type_", metavar="TYPE")
+@click.argument("type_", metavar="TYPE", shell_complete=complete_item)
 @connection_options
 def get(*, settings: Settings, type_: str) -> None:
     """Print the schema of TYPE, as JSON; its revision goes to stderr.
@@ -48,7 +49,7 @@ def get(*, settings: Settings, type_: str) -> None:
 
 
 @group.command()
-@click.argument("type_", metavar="TYPE")
+@click.argument("type_", metavar="TYPE", shell_complete=complete_item)
 @click.argument("file", type=click.File("rb"))
 @click.option("--force", is_flag=True, help="Though something stands there that does not meet it.")
 @if_revision_option
@@ -88,7 +89,7 @@ def put(
 
 
 @group.command()
-@click.argument("type_", metavar="TYPE")
+@click.argument("type_", metavar="TYPE", shell_complete=complete_item)
 @ignore_not_found_option
 @connection_options
 @output_option

@@ -10,9 +10,11 @@ import click
 
 from flowsvc.cli import graph
 from flowsvc.cli.changes import How, carry_out, change_options, force_option
+from flowsvc.cli.completion import complete
 from flowsvc.cli.history import diff_command, history_group
 from flowsvc.cli.output import View, output_option, show
 from flowsvc.cli.settings import Settings, ask, connection_options
+from flowsvc.cli.validate import validate_command
 
 if TYPE_CHECKING:
     from flowsvc.model import Definition, DefinitionKind
@@ -48,6 +50,7 @@ def _group(noun: Noun) -> click.Group:
         add(group, noun)
     group.add_command(history_group(noun.kind, noun.word, noun.example))
     group.add_command(diff_command(noun.kind, noun.word, noun.example))
+    group.add_command(validate_command(noun.kind, noun.word, noun.example))
     return group
 
 
@@ -61,7 +64,7 @@ def _add_put(group: click.Group, noun: Noun) -> None:
     )
 
     @group.command("put", help=help_)
-    @click.argument("name")
+    @click.argument("name", shell_complete=complete(noun.kind))
     @click.argument("file", type=click.File("rb"))
     @force_option("Replace it though flows were made from it.")
     @change_options(strict=True)
@@ -86,7 +89,7 @@ def _add_get(group: click.Group, noun: Noun) -> None:
     )
 
     @group.command("get", help=help_)
-    @click.argument("name")
+    @click.argument("name", shell_complete=complete(noun.kind))
     @connection_options
     @output_option
     def get(*, settings: Settings, output: str, name: str) -> None:
@@ -111,7 +114,7 @@ def _add_delete(group: click.Group, noun: Noun) -> None:
     )
 
     @group.command("delete", help=help_)
-    @click.argument("name")
+    @click.argument("name", shell_complete=complete(noun.kind))
     @force_option("Remove it though others rest on it; flows that do can only be stopped then.")
     @change_options()
     @connection_options
@@ -131,7 +134,7 @@ def _add_rollback(group: click.Group, noun: Noun) -> None:
     )
 
     @group.command("rollback", help=help_)
-    @click.argument("name")
+    @click.argument("name", shell_complete=complete(noun.kind))
     @click.option("--to", required=True, metavar="OP", help="Operation of its history.")
     @force_option("Replace it though flows were made from it.")
     @change_options(strict=True)

@@ -67,7 +67,7 @@ def command(
     from flowsvc.doctor import examine
 
     checks = examine(run(_probed(settings, write=write)))
-    if output == "table":
+    if output in ("table", "wide"):
         print_table(["VERDICT", "CHECK", "FOUND"], _rows(checks))
     else:
         show(checks, CHECK, output)

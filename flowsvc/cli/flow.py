@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from flowsvc.cli import flow_look, flow_status, history
-from flowsvc.cli.changes import How, carry_out, change_options
+from flowsvc.cli.changes import How, carry_out, change_options, see_it_run
+from flowsvc.cli.completion import complete
 from flowsvc.cli.given import collect, parameter_options, reset_option
 from flowsvc.cli.output import output_option, show_done
 from flowsvc.cli.settings import Settings, ask, connection_options
@@ -31,14 +32,21 @@ def group() -> None:
 
 
 @group.command()
-@click.option("-n", "--blueprint-name", required=True, metavar="NAME", help="Blueprint to use.")
+@click.option(
+    "-n",
+    "--blueprint-name",
+    required=True,
+    metavar="NAME",
+    shell_complete=complete("flow-blueprint"),
+    help="Blueprint to use.",
+)
 @click.option("-i", "--flow-id", required=True, metavar="ID", help="Id of the new flow.")
 @click.option("-d", "--description", default="", metavar="TEXT", help="For people.")
 @parameter_options
 @click.option(
     "--workspace", default="default", show_default=True, help="What {workspace} stands for."
 )
-@change_options(strict=True)
+@change_options(strict=True, wait=True)
 @connection_options
 @output_option
 def start(
@@ -64,6 +72,7 @@ def start(
       flowctl flow start -n document-index -i f1 -d 'Small chunks' --param chunk-size=500
       flowctl flow start -n document-index -i f2 -p '{"chunk-size": 2000}'
       flowctl flow start -n document-index -i f3 --dry-run
+      flowctl flow start -n document-index -i f4 --wait --timeout 2m
     """
     parameters = collect(pairs, text, file)
     from flowsvc.model import StartFlow
@@ -80,7 +89,7 @@ def start(
 
 
 @group.command()
-@click.argument("flow_id", metavar="ID")
+@click.argument("flow_id", metavar="ID", shell_complete=complete("flow"))
 @change_options()
 @connection_options
 @output_option
@@ -99,12 +108,19 @@ def stop(*, settings: Settings, how: How, output: str, flow_id: str) -> None:
 
 
 @group.command()
-@click.argument("flow_id", metavar="ID")
-@click.option("-n", "--blueprint-name", default="", metavar="NAME", help="Another blueprint.")
+@click.argument("flow_id", metavar="ID", shell_complete=complete("flow"))
+@click.option(
+    "-n",
+    "--blueprint-name",
+    default="",
+    metavar="NAME",
+    shell_complete=complete("flow-blueprint"),
+    help="Another blueprint.",
+)
 @click.option("-d", "--description", metavar="TEXT", help="Another description.")
 @parameter_options
 @reset_option
-@change_options(strict=True)
+@change_options(strict=True, wait=True)
 @connection_options
 @output_option
 def update(
@@ -142,11 +158,18 @@ def update(
         description=description,
         **how.fields(),
     )
-    carry_out(settings, request, how, name=flow_id, did="updated", output=output)
+    carry_out(settings, request, how, name=flow_id, did="updated", output=output, everywhere=True)
 
 
 @group.command()
-@click.option("-n", "--blueprint-name", required=True, metavar="NAME", help="Whose flows.")
+@click.option(
+    "-n",
+    "--blueprint-name",
+    required=True,
+    metavar="NAME",
+    shell_complete=complete("flow-blueprint"),
+    help="Whose flows.",
+)
 @parameter_options
 @reset_option
 @change_options(strict=True)
@@ -182,7 +205,7 @@ def rollout(
 
 
 @group.command()
-@click.argument("flow_id", metavar="ID")
+@click.argument("flow_id", metavar="ID", shell_complete=complete("flow"))
 @change_options()
 @connection_options
 @output_option
@@ -198,8 +221,8 @@ def pause(*, settings: Settings, how: How, output: str, flow_id: str) -> None:
 
 
 @group.command()
-@click.argument("flow_id", metavar="ID")
-@change_options()
+@click.argument("flow_id", metavar="ID", shell_complete=complete("flow"))
+@change_options(wait=True)
 @connection_options
 @output_option
 def resume(*, settings: Settings, how: How, output: str, flow_id: str) -> None:
@@ -216,8 +239,8 @@ def resume(*, settings: Settings, how: How, output: str, flow_id: str) -> None:
 
 
 @group.command()
-@click.argument("flow_id", metavar="ID")
-@change_options()
+@click.argument("flow_id", metavar="ID", shell_complete=complete("flow"))
+@change_options(wait=True)
 @connection_options
 @output_option
 def restart(*, settings: Settings, how: How, output: str, flow_id: str) -> None:
@@ -237,12 +260,14 @@ def restart(*, settings: Settings, how: How, output: str, flow_id: str) -> None:
         return
     done = ask(settings, lambda flows: flows.restart_flow(request))
     show_done(done, name=flow_id, did="restarted", output=output)
+    if how.wait:
+        see_it_run(settings, flow_id, done, everywhere=False)
 
 
 @group.command()
-@click.argument("flow_id", metavar="ID")
+@click.argument("flow_id", metavar="ID", shell_complete=complete("flow"))
 @click.option("--to", required=True, metavar="OP", help="Operation of its history.")
-@change_options(strict=True)
+@change_options(strict=True, wait=True)
 @connection_options
 @output_option
 def rollback(*, settings: Settings, how: How, output: str, flow_id: str, to: str) -> None:
@@ -255,7 +280,15 @@ def rollback(*, settings: Settings, how: How, output: str, flow_id: str, to: str
     from flowsvc.model import RollBackFlow
 
     request = RollBackFlow(flow=flow_id, to=to, **how.fields())
-    carry_out(settings, request, how, name=flow_id, did=f"rolled back to {to}", output=output)
+    carry_out(
+        settings,
+        request,
+        how,
+        name=flow_id,
+        did=f"rolled back to {to}",
+        output=output,
+        everywhere=True,
+    )
 
 
 def _pause(flow_id: str, how: How) -> PauseFlow:

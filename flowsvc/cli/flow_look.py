@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flowsvc.cli.output import View, output_of, output_option, printable, show
+from flowsvc.cli.completion import complete
+from flowsvc.cli.output import View, output_option, printable, show
 from flowsvc.cli.settings import Settings, ask, connection_options
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ __all__ = ["FLOW", "as_json", "get", "list_", "print_flow"]
 
 
 @click.command()
-@click.argument("flow_id", metavar="ID")
+@click.argument("flow_id", metavar="ID", shell_complete=complete("flow"))
 @connection_options
 @output_option
 def get(*, settings: Settings, output: str, flow_id: str) -> None:
@@ -30,7 +31,7 @@ def get(*, settings: Settings, output: str, flow_id: str) -> None:
       flowctl flow get f1 -o json
     """
     found = ask(settings, lambda flows: flows.get_flow(flow_id))
-    if output == "table":
+    if output in ("table", "wide"):
         print_flow(found)
     else:
         show(found, FLOW, output)
@@ -38,7 +39,7 @@ def get(*, settings: Settings, output: str, flow_id: str) -> None:
 
 @click.command("list")
 @connection_options
-@output_of("table", "wide", "json", "name")
+@output_option
 def list_(*, settings: Settings, output: str) -> None:
     """List all flows. -o wide says as well whether they run, which takes longer.
 

@@ -7,27 +7,47 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flowsvc.cli.completion import complete
 from flowsvc.cli.flow_look import as_json as flow_as_json
 from flowsvc.cli.flow_look import print_flow
 from flowsvc.cli.graph import PICTURES, draw_flow
-from flowsvc.cli.output import output_of, output_option, print_json, print_table, printable
+from flowsvc.cli.output import (
+    DATA,
+    OUTPUTS,
+    output_of,
+    output_option,
+    print_data,
+    print_line,
+    print_table,
+    printable,
+)
 from flowsvc.cli.settings import Duration, Settings, ask, connection, connection_options
 
 if TYPE_CHECKING:
     from flowsvc.model import Flow, Flows
     from flowsvc.status import FlowStatus, InstanceReport, VariantStatus
 
-__all__ = ["as_json", "describe", "troubles", "wait", "watch"]
+__all__ = [
+    "as_json",
+    "describe",
+    "judge",
+    "troubles",
+    "variant_as_json",
+    "variant_rows",
+    "wait",
+    "wait_for",
+    "watch",
+]
 
 MOST_TROUBLES = 10
 """So many variants that do not run are told of one flow; ``describe`` has them all."""
 
 
 @click.command()
-@click.argument("flow_id", metavar="ID")
+@click.argument("flow_id", metavar="ID", shell_complete=complete("flow"))
 @click.option("--graph", is_flag=True, help="Draw it: short for -o mermaid.")
 @connection_options
-@output_of("table", "json", "name", *PICTURES)
+@output_of(*OUTPUTS, *PICTURES)
 def describe(*, settings: Settings, output: str, flow_id: str, graph: bool) -> None:
     """Show one flow and how its variants run: instances, errors, processors that nobody runs.
 
@@ -55,8 +75,8 @@ def describe(*, settings: Settings, output: str, flow_id: str, graph: bool) -> N
         return await flows.get_flow(flow_id), await flows.get_status(flow_id)
 
     flow, status = ask(settings, question)
-    if output == "json":
-        print_json({**flow_as_json(flow), "status": as_json(status)})
+    if output in DATA:
+        print_data({**flow_as_json(flow), "status": as_json(status)}, output)
     elif output == "name":
         click.echo(flow.id)
     else:
@@ -65,7 +85,7 @@ def describe(*, settings: Settings, output: str, flow_id: str, graph: bool) -> N
 
 
 @click.command()
-@click.argument("flow_id", metavar="ID")
+@click.argument("flow_id", metavar="ID", shell_complete=complete("flow"))
 @click.option(
     "--timeout",
     "wait_s",
@@ -116,39 +136,18 @@ def wait(
       flowctl flow wait f1 --everywhere --revision 42
     """
 
-    async def question(flows: Flows) -> FlowStatus:
-        from flowsvc import waiting
-        from flowsvc.status import lacking, settled
-        from kvconfig.model import Revision
-
-        at = Revision(revision or 0)
-
-        def tell(status: FlowStatus) -> str:
-            if settled(status, revision=at, everywhere=everywhere):
-                return ""
-            lacks = lacking(status, revision=at, everywhere=everywhere)
-            return f"{status.flow} is {status.state}: {lacks}"
-
-        return await waiting.wait(
-            _Told(flows, flow_id, tell),
-            flow_id,
-            revision=at,
-            everywhere=everywhere,
-            timeout_s=wait_s,
-        )
-
-    status = ask(settings, question)
-    if output == "json":
-        print_json(as_json(status))
-    _judge(status, everywhere=everywhere)
+    status = wait_for(settings, flow_id, revision or 0, everywhere=everywhere, wait_s=wait_s)
+    if output in DATA:
+        print_data(as_json(status), output)
+    judge(status, everywhere=everywhere)
     if output == "name":
         click.echo(status.flow)
-    elif output == "table":
+    elif output not in DATA:
         click.echo(f"{status.flow} is {status.state}")
 
 
 @click.command()
-@click.argument("flow_ids", metavar="[ID]...", nargs=-1)
+@click.argument("flow_ids", metavar="[ID]...", nargs=-1, shell_complete=complete("flow"))
 @connection_options
 @output_of("text", "jsonl")
 def watch(*, settings: Settings, output: str, flow_ids: tuple[str, ...]) -> None:
@@ -167,7 +166,7 @@ def watch(*, settings: Settings, output: str, flow_ids: tuple[str, ...]) -> None
         try:
             async for status in statuses:
                 if not flow_ids or status.flow in flow_ids:
-                    click.echo(_json_line(status) if output == "jsonl" else _line(status))
+                    print_line(as_json(status)) if output == "jsonl" else click.echo(_line(status))
         finally:
             await _close(statuses)
 
@@ -175,6 +174,35 @@ def watch(*, settings: Settings, output: str, flow_ids: tuple[str, ...]) -> None
 
 
 # -- waiting -------------------------------------------------------------------------------------
+
+
+def wait_for(
+    settings: Settings, flow_id: str, revision: int, *, everywhere: bool, wait_s: float
+) -> FlowStatus:
+    """Wait until a flow runs, or does not for a reason; what lacks is told on stderr meanwhile."""
+
+    async def question(flows: Flows) -> FlowStatus:
+        from flowsvc import waiting
+        from flowsvc.status import lacking, settled
+        from kvconfig.model import Revision
+
+        at = Revision(revision)
+
+        def tell(status: FlowStatus) -> str:
+            if settled(status, revision=at, everywhere=everywhere):
+                return ""
+            lacks = lacking(status, revision=at, everywhere=everywhere)
+            return f"{status.flow} is {status.state}: {lacks}"
+
+        return await waiting.wait(
+            _Told(flows, flow_id, tell),
+            flow_id,
+            revision=at,
+            everywhere=everywhere,
+            timeout_s=wait_s,
+        )
+
+    return ask(settings, question)
 
 
 class _Told:
@@ -215,7 +243,7 @@ async def _close(statuses: AsyncIterator[Any]) -> None:
         await close()
 
 
-def _judge(status: FlowStatus, *, everywhere: bool) -> None:
+def judge(status: FlowStatus, *, everywhere: bool) -> None:
     """Raise for a flow that does not run as was asked for; warn where some instances failed."""
     from flowsvc.errors import FlowServiceError
 
@@ -266,12 +294,12 @@ def _print_status(status: FlowStatus) -> None:
     click.echo(f"state        {status.state}, at revision {status.mod_revision}")
     if status.missing:
         click.echo(f"nobody runs  {', '.join(status.missing)}")
-    rows = [row for variant in status.variants for row in _rows(variant)]
+    rows = [row for variant in status.variants for row in variant_rows(variant)]
     if rows:
         print_table(["VARIANT", "STATE", "INSTANCE", "REPORTS", "OBSERVED", "ERROR"], rows)
 
 
-def _rows(variant: VariantStatus) -> list[list[object]]:
+def variant_rows(variant: VariantStatus) -> list[list[object]]:
     """One for each instance; one without, where there is none."""
     if not variant.instances:
         return [[variant.name, variant.state, "", "", "", variant.error]]
@@ -298,17 +326,19 @@ def as_json(status: FlowStatus) -> dict[str, Any]:
         "state": status.state,
         "revision": status.mod_revision,
         "missing": list(status.missing),
-        "variants": [
-            {
-                "name": variant.name,
-                "shared": variant.shared,
-                "state": variant.state,
-                "revision": variant.mod_revision,
-                "error": variant.error,
-                "instances": [_report_as_json(report) for report in variant.instances],
-            }
-            for variant in status.variants
-        ],
+        "variants": [variant_as_json(variant) for variant in status.variants],
+    }
+
+
+def variant_as_json(variant: VariantStatus) -> dict[str, Any]:
+    """All of one variant."""
+    return {
+        "name": variant.name,
+        "shared": variant.shared,
+        "state": variant.state,
+        "revision": variant.mod_revision,
+        "error": variant.error,
+        "instances": [_report_as_json(report) for report in variant.instances],
     }
 
 
@@ -321,9 +351,3 @@ def _report_as_json(report: InstanceReport) -> dict[str, Any]:
         "attempts": report.attempts,
         "since": report.since,
     }
-
-
-def _json_line(status: FlowStatus) -> str:
-    import json
-
-    return json.dumps(as_json(status), sort_keys=True, ensure_ascii=False)

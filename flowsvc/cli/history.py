@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flowsvc.cli.output import View, difference_line, output_option, print_json, printable, show
+from flowsvc.cli.completion import complete
+from flowsvc.cli.output import (
+    DATA,
+    View,
+    difference_line,
+    output_option,
+    print_data,
+    printable,
+    show,
+)
 from flowsvc.cli.settings import Duration, Settings, ask, connection_options
 
 if TYPE_CHECKING:
@@ -53,7 +62,7 @@ def _add_show(group: click.Group, kind: HistoryKind, word: str, example: str) ->
     )
 
     @group.command("show", help=help_)
-    @click.argument("name", metavar=_metavar(kind))
+    @click.argument("name", metavar=_metavar(kind), shell_complete=complete(kind))
     @connection_options
     @output_option
     def show_(*, settings: Settings, output: str, name: str) -> None:
@@ -70,7 +79,13 @@ def _add_prune(group: click.Group, kind: HistoryKind, word: str, example: str) -
     )
 
     @group.command("prune", help=help_)
-    @click.argument("name", metavar=f"[{_metavar(kind)}]", required=False, default="")
+    @click.argument(
+        "name",
+        metavar=f"[{_metavar(kind)}]",
+        required=False,
+        default="",
+        shell_complete=complete(kind),
+    )
     @click.option(
         "--older-than",
         "older_than_s",
@@ -91,9 +106,10 @@ def _add_prune(group: click.Group, kind: HistoryKind, word: str, example: str) -
                 kind, older_than_s=older_than_s, name=name, dry_run=dry_run
             ),
         )
-        if output == "json":
-            print_json({"removed": pruned.removed, "found": pruned.found, "dry-run": dry_run})
-        elif output == "table":
+        if output in DATA:
+            counts = {"removed": pruned.removed, "found": pruned.found, "dry-run": dry_run}
+            print_data(counts, output)
+        elif output != "name":
             did = "would be removed" if dry_run else "removed"
             click.echo(f"{pruned.removed} of {pruned.found} entries {did}")
 
@@ -108,7 +124,7 @@ def diff_command(kind: HistoryKind, word: str, example: str) -> click.Command:
     )
 
     @click.command("diff", help=help_)
-    @click.argument("name", metavar=_metavar(kind))
+    @click.argument("name", metavar=_metavar(kind), shell_complete=complete(kind))
     @click.argument("from_op", required=False)
     @click.argument("to_op", required=False)
     @connection_options
@@ -121,13 +137,14 @@ def diff_command(kind: HistoryKind, word: str, example: str) -> click.Command:
         found = _between(before, after)
         if kind == "flow":  # the operations' own ids, which are in the head
             found = [each for each in found if each.path != "$.record.op"]
-        if output == "json":
-            print_json(
+        if output in DATA:
+            print_data(
                 {
                     "from": before.op if before else None,
                     "to": after.op,
                     "differences": [_as_json(each) for each in found],
-                }
+                },
+                output,
             )
         elif output == "name":
             for each in found:

@@ -1,9 +1,9 @@
-"""What goes to stdout: a table for people, JSON or bare names for programs. All else to stderr."""
+"""What goes to stdout: a table for people, data or bare names for programs. All else to stderr."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -14,12 +14,16 @@ if TYPE_CHECKING:
     from flowsvc.model import Done
 
 __all__ = [
+    "DATA",
+    "OUTPUTS",
     "View",
     "difference_line",
     "findings_as_json",
     "output_of",
     "output_option",
+    "print_data",
     "print_json",
+    "print_line",
     "print_table",
     "printable",
     "show",
@@ -42,45 +46,59 @@ def output_of(*names: str) -> Callable[[Function], Function]:
     )
 
 
-output_option = output_of("table", "json", "name")
+DATA = ("json", "yaml", "jsonl")
+"""What programs read: all there is. ``jsonl``: a line of JSON for each object."""
+
+OUTPUTS = ("table", "wide", *DATA, "name")
+"""Of every command that prints objects. ``wide`` is the table where there is no more to tell."""
+
+output_option = output_of(*OUTPUTS)
 """For the common command."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """One kind of object: its name, its columns, and itself as JSON."""
+    """One kind of object: its name, its columns, and itself as JSON.
+
+    ``wide`` has the columns that only a wide table has, after the others.
+    """
 
     name: Callable[[Any], str]
     columns: Mapping[str, Callable[[Any], object]]
     as_json: Callable[[Any], dict[str, Any]]
+    wide: Mapping[str, Callable[[Any], object]] = field(default_factory=dict)
 
 
 def show(found: Any | Sequence[Any], view: View, output: str) -> None:
     """Print one object, or a list of them."""
     many = isinstance(found, list)
     items: list[Any] = found if isinstance(found, list) else [found]
-    if output == "json":
-        print_json([view.as_json(item) for item in items] if many else view.as_json(found))
+    if output == "jsonl":
+        for item in items:
+            print_line(view.as_json(item))
+    elif output in DATA:
+        print_data([view.as_json(item) for item in items] if many else view.as_json(found), output)
     elif output == "name":
         for item in items:
             click.echo(view.name(item))
     else:
-        rows = [[cell(item) for cell in view.columns.values()] for item in items]
-        print_table(list(view.columns), rows)
+        columns = {**view.columns, **view.wide} if output == "wide" else view.columns
+        print_table(list(columns), [[cell(item) for cell in columns.values()] for item in items])
 
 
 def show_done(done: Done, *, name: str, did: str, output: str) -> None:
     """Print what a change has done; its warnings go to stderr."""
     warn(done.findings)
-    if output == "json":
-        print_json(
+    if output in DATA:
+        print_data(
             {
                 "name": name,
                 "op": done.op,
                 "revision": done.revision,
                 "round-trips": done.round_trips,
                 "findings": findings_as_json(done.findings),
-            }
+            },
+            output,
         )
     elif output == "name":
         click.echo(name)
@@ -110,11 +128,32 @@ def difference_line(found: Difference) -> str:
     return printable(f"{found.sign} {found.path}: {shown}")
 
 
+def print_data(value: object, output: str) -> None:
+    """One value, in one of the forms of :data:`DATA`."""
+    if output == "yaml":
+        import yaml
+
+        text = yaml.safe_dump(value, allow_unicode=True, default_flow_style=False)
+        click.echo(text, nl=False)
+    elif output == "jsonl":
+        print_line(value)
+    else:
+        print_json(value)
+
+
 def print_json(value: object) -> None:
     """For programs, and readable: two spaces deep, keys sorted."""
     import json
 
     click.echo(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+
+
+def print_line(value: object) -> None:
+    """For programs that read as it comes: JSON on one line."""
+    import json
+
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    click.echo(text)
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

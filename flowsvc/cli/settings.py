@@ -1,4 +1,7 @@
-"""Where to go: flag > environment > default, and the one function that makes a ``Flows`` of it."""
+"""Where to go, and the one function that makes a ``Flows`` of it.
+
+A flag goes before the environment, that before the configuration file, and that before the default.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,8 @@ __all__ = [
     "open_store",
     "root_option",
     "run",
+    "settings_of",
+    "split_endpoints",
 ]
 
 DEFAULT_SERVER = "127.0.0.1:7480"
@@ -85,11 +90,9 @@ class Duration(click.ParamType[float]):
         return seconds
 
 
-def split_endpoints(
-    _context: click.Context, parameter: click.Parameter, value: str | None
-) -> tuple[str, ...]:
+def split_endpoints(text: str | None, parameter: click.Parameter | None = None) -> tuple[str, ...]:
     """``host:port,host:port``, each with ``http://`` or ``https://`` or without."""
-    parts = tuple(part.strip() for part in (value or "").split(",") if part.strip())
+    parts = tuple(part.strip() for part in (text or "").split(",") if part.strip())
     for part in parts:
         if not part.rpartition(":")[2].rstrip("/").isdecimal():
             raise click.BadParameter(f"{part!r} is not host:port", param=parameter)
@@ -103,7 +106,7 @@ def endpoints_option(function: Function) -> Function:
         metavar="HOST:PORT,…",
         envvar="ETCDCTL_ENDPOINTS",
         show_envvar=True,
-        callback=split_endpoints,
+        callback=lambda _, parameter, text: split_endpoints(text, parameter),
         help="etcd to work on, without a flow service; certificates and user as for etcdctl.",
     )(function)
 
@@ -170,14 +173,32 @@ def _settings(
     root: str,
     timeout_s: float = Settings.timeout_s,
 ) -> Settings:
-    """A flag beats any variable: --endpoints alone means "in process", FLOWCTL_SERVER or not."""
-    from_flag = click.core.ParameterSource.COMMANDLINE
-    source = context.get_parameter_source
-    if source("endpoints") is from_flag and source("server") is not from_flag:
+    """What is nearer wins: --endpoints alone means "in process", FLOWCTL_SERVER or not."""
+    if endpoints and _nearness(context, "endpoints") > _nearness(context, "server"):
         server = None
     if not server and not endpoints:
         server = DEFAULT_SERVER
     return Settings(server=server or None, endpoints=endpoints, root=root, timeout_s=timeout_s)
+
+
+def settings_of(context: click.Context, timeout_s: float) -> Settings:
+    """Where the command goes that is being typed; for calls that may take so long."""
+    given = {name: context.params.get(name) for name in ("server", "endpoints", "root")}
+    return _settings(
+        context,
+        server=given["server"],
+        endpoints=given["endpoints"] or (),
+        root=given["root"] or "",
+        timeout_s=timeout_s,
+    )
+
+
+def _nearness(context: click.Context, name: str) -> int:
+    """Of where an option comes from: a flag, a variable, the configuration file, or nowhere."""
+    source = click.core.ParameterSource
+    order = (source.DEFAULT_MAP, source.ENVIRONMENT, source.COMMANDLINE)
+    found = context.get_parameter_source(name)
+    return order.index(found) + 1 if found in order else 0
 
 
 # -- what they open ------------------------------------------------------------------------------

@@ -665,6 +665,72 @@ class ListFlowStatusesResponse(_message.Message):
     statuses: _containers.RepeatedCompositeFieldContainer[FlowStatus]
     def __init__(self, statuses: _Optional[_Iterable[_Union[FlowStatus, _Mapping]]] = ...) -> None: ...
 
+class GetProcessorRequest(_message.Message):
+    __slots__ = ("processor",)
+    PROCESSOR_FIELD_NUMBER: _ClassVar[int]
+    processor: str
+    def __init__(self, processor: _Optional[str] = ...) -> None: ...
+
+class ListProcessorsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListProcessorsResponse(_message.Message):
+    __slots__ = ("processors",)
+    PROCESSORS_FIELD_NUMBER: _ClassVar[int]
+    processors: _containers.RepeatedCompositeFieldContainer[ProcessorStatus]
+    def __init__(self, processors: _Optional[_Iterable[_Union[ProcessorStatus, _Mapping]]] = ...) -> None: ...
+
+class ProcessorStatus(_message.Message):
+    __slots__ = ("processor", "state", "desired", "running", "instances", "variants")
+    class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        STATE_UNSPECIFIED: _ClassVar[ProcessorStatus.State]
+        STATE_IDLE: _ClassVar[ProcessorStatus.State]
+        STATE_MISSING: _ClassVar[ProcessorStatus.State]
+        STATE_STARTING: _ClassVar[ProcessorStatus.State]
+        STATE_RUNNING: _ClassVar[ProcessorStatus.State]
+        STATE_DEGRADED: _ClassVar[ProcessorStatus.State]
+        STATE_FAILED: _ClassVar[ProcessorStatus.State]
+    STATE_UNSPECIFIED: ProcessorStatus.State
+    STATE_IDLE: ProcessorStatus.State
+    STATE_MISSING: ProcessorStatus.State
+    STATE_STARTING: ProcessorStatus.State
+    STATE_RUNNING: ProcessorStatus.State
+    STATE_DEGRADED: ProcessorStatus.State
+    STATE_FAILED: ProcessorStatus.State
+    PROCESSOR_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    DESIRED_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_FIELD_NUMBER: _ClassVar[int]
+    INSTANCES_FIELD_NUMBER: _ClassVar[int]
+    VARIANTS_FIELD_NUMBER: _ClassVar[int]
+    processor: str
+    state: ProcessorStatus.State
+    desired: int
+    running: int
+    instances: _containers.RepeatedCompositeFieldContainer[ProcessorInstance]
+    variants: _containers.RepeatedCompositeFieldContainer[VariantStatus]
+    def __init__(self, processor: _Optional[str] = ..., state: _Optional[_Union[ProcessorStatus.State, str]] = ..., desired: _Optional[int] = ..., running: _Optional[int] = ..., instances: _Optional[_Iterable[_Union[ProcessorInstance, _Mapping]]] = ..., variants: _Optional[_Iterable[_Union[VariantStatus, _Mapping]]] = ...) -> None: ...
+
+class ProcessorInstance(_message.Message):
+    __slots__ = ("instance", "observed_revision", "pending", "failed", "host", "started", "version")
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    OBSERVED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    PENDING_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    STARTED_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    instance: str
+    observed_revision: int
+    pending: int
+    failed: int
+    host: str
+    started: str
+    version: str
+    def __init__(self, instance: _Optional[str] = ..., observed_revision: _Optional[int] = ..., pending: _Optional[int] = ..., failed: _Optional[int] = ..., host: _Optional[str] = ..., started: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
+
 class WatchFlowsRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
