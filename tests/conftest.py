@@ -43,7 +43,11 @@ settings.load_profile("kvconfig")
 
 
 def pytest_configure() -> None:
-    """A shell that runs us in the background ignores Ctrl-C for us, and for all that we start."""
+    """What this machine's user has configured for ``flowctl`` is none of a test's business.
+
+    A shell that runs us in the background ignores Ctrl-C for us, and for all that we start.
+    """
+    os.environ["XDG_CONFIG_HOME"] = os.devnull
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

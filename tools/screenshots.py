@@ -40,6 +40,7 @@ __all__ = ["SCREENS", "draw"]
 SCREENS: Mapping[str, str] = {
     "flow-list": "flowctl flow list -o wide",
     "flow-describe": "flowctl flow describe tickets",
+    "processor-list": "flowctl processor list -o wide",
     "flow-history": "flowctl flow history handbook",
     "flow-diff": "flowctl flow diff handbook",
     "flow-update": "flowctl flow update handbook --param chunk-size=500 --dry-run",

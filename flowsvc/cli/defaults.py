@@ -36,7 +36,7 @@ def default_map(flowctl: click.Group, environ: Mapping[str, str]) -> dict[str, A
     try:
         with open(path, "rb") as file:  # noqa: PTH123
             text = file.read()
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         if named:
             raise click.UsageError(f"FLOWCTL_CONFIG: {path}: no such file") from error
         return None

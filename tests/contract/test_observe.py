@@ -8,6 +8,7 @@ from contextlib import aclosing, asynccontextmanager
 from types import MappingProxyType
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from flowsvc import observe
@@ -16,7 +17,13 @@ from flowsvc.observe import Observer
 from flowsvc.status import FlowStatus
 from flowsvc.waiting import wait
 from kvconfig.codec import encode
-from kvconfig.errors import Compacted, InvalidValue, PermissionDenied, Unavailable
+from kvconfig.errors import (
+    Compacted,
+    InvalidName,
+    InvalidValue,
+    PermissionDenied,
+    Unavailable,
+)
 from kvconfig.informer import Informer
 from kvconfig.keyspace import Keyspace, VariantName
 from kvconfig.memory import MemoryStore
@@ -628,3 +635,83 @@ async def test_what_was_done_by_hand_is_seen_when_the_informers_list_again(ks: K
         await hand.do(Delete(ks.active_flow(A)))
         store.cut_watches("test")
         assert (await told_state(watch, "f1", "failed")).variants[0].error
+
+
+# -- processors ----------------------------------------------------------------------------------
+
+
+async def test_a_processor_is_what_stands_in_the_store(
+    store: Store, ks: Keyspace, hand: Hand
+) -> None:
+    """Its own variants and instances, whatever the caches have heard; nothing of another one."""
+    async with observing(store, ks) as observer:
+        shared = VariantName("chunker", "common")
+        await hand.start("f1", A, B)
+        at = await hand.do(*hand.variants(shared), Put(ks.flow_ref(shared, "f1"), encode({})))
+        await hand.start("f2", VariantName("chunker2", "f2"))
+        await hand.say("chunker", "c1", at, failed=["f1"])
+        await hand.say("chunker", "c2", at - 1, pending=["x"])
+        await hand.say("chunker2", "other", at)
+        found = await observer.processor("chunker")
+    assert (found.processor, found.state) == ("chunker", "degraded")
+    assert [(v.name, v.state, v.shared) for v in found.variants] == [
+        ("chunker/common", "running", True),
+        ("chunker/f1", "degraded", False),
+    ]
+    assert (found.desired, found.running) == (2, 1)
+    assert [(i.instance, i.observed_revision, i.pending, i.failed) for i in found.instances] == [
+        ("c1", at, 0, 1),
+        ("c2", at - 1, 1, 0),
+    ]
+    assert {(i.host, i.started, i.version) for i in found.instances} == {
+        ("h", "2026-01-01T00:00:00Z", "1")
+    }
+
+
+async def test_processors_are_all_that_have_something_to_run_or_an_instance(
+    store: Store, ks: Keyspace, hand: Hand
+) -> None:
+    """By name and without their variants: one that nobody runs, and one that has nothing to run."""
+    async with observing(store, ks) as observer:
+        assert await observer.processors_all() == []
+        at = await hand.start("f1", A, B)
+        await hand.say("chunker", "c1", at)
+        await hand.say("idler", "i1", at)
+        found = await observer.processors_all()
+        assert [(p.processor, p.state, p.desired, p.running) for p in found] == [
+            ("chunker", "running", 1, 1),
+            ("idler", "idle", 0, 0),
+            ("indexer", "missing", 1, 0),
+        ]
+        assert [p.variants for p in found] == [()] * 3
+        for status in found:
+            alone = await observer.processor(status.processor)
+            assert msgspec.structs.replace(alone, variants=()) == status
+
+
+async def test_a_processor_that_never_was_is_not_found(
+    store: Store, ks: Keyspace, hand: Hand
+) -> None:
+    """Nor one whose name another one's begins with; what is no name is refused."""
+    async with observing(store, ks) as observer:
+        await hand.start("f1", A)
+        with pytest.raises(NotFound):
+            await observer.processor("chunk")
+        with pytest.raises(InvalidName):
+            await observer.processor("chunker/")
+
+
+async def test_keys_that_are_no_variant_hide_no_processor(
+    store: Store, ks: Keyspace, hand: Hand
+) -> None:
+    """What somebody else wrote in between is passed over; a status of rubbish is a silent
+    instance."""
+    async with observing(store, ks) as observer:
+        at = await hand.start("f1", A)
+        base = ks.active_flow_range("chunker").start
+        await hand.do(Put(base + b"a/b", b"{}"), Put(base + b"\xff", b"{}"))
+        await hand.do(Put(ks.processor("chunker", "c1"), b"nonsense"))
+        await hand.say("chunker", "c2", at)
+        found = await observer.processor("chunker")
+    assert [(i.instance, i.observed_revision) for i in found.instances] == [("c1", 0), ("c2", at)]
+    assert (found.desired, found.running) == (1, 1)

@@ -55,9 +55,10 @@ class FlowCtl:
 class Serve:
     """``flowctl serve``, and where it listens."""
 
-    def __init__(self, endpoint: str, root: str) -> None:
+    def __init__(self, endpoint: str, root: str, *args: str) -> None:
+        args = args or ("--listen", "127.0.0.1:0")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "flowsvc.cli", "serve", "--listen", "127.0.0.1:0"],
+            [sys.executable, "-m", "flowsvc.cli", "serve", *args],
             env=environ(ETCDCTL_ENDPOINTS=endpoint, FLOWCTL_ROOT=root),
             stderr=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -50,7 +50,7 @@ from kvconfig.errors import (
 )
 from kvconfig.model import Revision
 from kvconfig.records import FlowRecord, FlowVariants, VariantRecord
-from tests.fake_flows import FLOW, HISTORY, PREVIEW, STATUS, FakeFlows, connected
+from tests.fake_flows import FLOW, HISTORY, PREVIEW, PROCESSOR, STATUS, FakeFlows, connected
 
 
 @pytest.fixture
@@ -172,6 +172,8 @@ async def test_answers_come_back_whole(flows):
         assert pruned == flows.pruned
         assert await client.get_status("f1") == STATUS
         assert await client.list_statuses() == [STATUS]
+        assert await client.get_processor("chunker") == PROCESSOR
+        assert await client.list_processors() == [PROCESSOR]
     assert flows.asked == [
         ("restart_flow", PauseFlow(flow="f1", **COMMON)),
         ("f1",),
@@ -184,6 +186,8 @@ async def test_answers_come_back_whole(flows):
         ("prune_history", "flow", 0.5, "f", True),
         ("get_status", "f1"),
         ("list_statuses",),
+        ("get_processor", "chunker"),
+        ("list_processors",),
     ]
 
 

@@ -382,6 +382,43 @@ def test_wait_ends_with_7_when_it_takes_too_long(flows, capsys):
     assert err.splitlines()[-1].startswith("error: flow 'f1' after 0.02 s: it is starting; ")
 
 
+WAITS = [
+    ["start", "-n", "b", "-i", "f1"],
+    ["update", "f1"],
+    ["resume", "f1"],
+    ["restart", "f1"],
+    ["rollback", "f1", "--to", "op"],
+]
+
+
+@pytest.mark.parametrize("args", WAITS, ids=lambda args: args[0])
+def test_a_change_can_wait_until_the_flow_runs(flows, capsys, args):
+    """What was done comes first; then what lacks, on stderr, until its own revision runs."""
+    starting = structs.replace(STATUS, state="starting", variants=STATUS.variants[1:])
+    flows.statuses = [structs.replace(starting, mod_revision=Revision(8))]
+    flows.news.put_nowait(structs.replace(RUNS, mod_revision=Revision(8)))
+    flows.news.put_nowait(structs.replace(starting, mod_revision=flows.done.revision))
+    flows.news.put_nowait(structs.replace(RUNS, mod_revision=flows.done.revision))
+    assert main(["flow", *args, "--wait", "-o", "name"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "f1\n"
+    told = [line for line in err.splitlines() if "f1" in line]
+    assert told[0] == "f1 is starting: its record is at revision 8, not at 9 yet"
+    assert told[-2].startswith("f1 is starting: not running ")
+    assert told[-1] == "f1 runs"
+
+
+@pytest.mark.parametrize("args", WAITS, ids=lambda args: args[0])
+def test_a_change_that_waits_has_a_deadline(flows, capsys, args):
+    """--timeout is that of the wait; the change is made, and the exit code says that it lacks."""
+    flows.statuses = [structs.replace(STATUS, state="starting", mod_revision=Revision(9))]
+    flows.statuses[0] = structs.replace(flows.statuses[0], variants=STATUS.variants[1:])
+    assert main(["flow", *args, "--wait", "--timeout", "20ms"]) == 7
+    out, err = capsys.readouterr()
+    assert "at revision 9" in out
+    assert "nobody runs processor query" in err.splitlines()[-1]
+
+
 def test_wait_ends_with_1_for_what_has_failed(flows, capsys):
     """Its errors are told; JSON comes all the same."""
     flows.statuses = [structs.replace(STATUS, state="failed")]
