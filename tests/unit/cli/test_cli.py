@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import shlex
 import subprocess
 import sys
+from asyncio.subprocess import PIPE
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,11 +23,12 @@ from flowsvc.errors import AlreadyExists, BlueprintInvalid, Finding, NotFound
 from flowsvc.model import (
     Flow,
 )
+from flowsvc.server import serve
 from kvconfig.errors import WatchEnded
 from kvconfig.model import Revision
 from kvconfig.records import FlowRecord, FlowVariants
 from tests.every_error import ERRORS
-from tests.fake_flows import FLOW, HISTORY, RUNS
+from tests.fake_flows import FLOW, HISTORY, RUNS, FakeFlows
 from tests.unit.cli.commands import commands
 
 # -- help ----------------------------------------------------------------------------------------
@@ -69,6 +72,29 @@ def test_help_loads_nothing_heavy():
     assert {name.partition(".")[0] for name in loaded} & heavy == set()
     ours = {name for name in loaded if name.startswith(("flowsvc", "kvconfig", "processors"))}
     assert {name for name in ours if not name.startswith("flowsvc.cli")} == {"flowsvc"}
+
+
+async def test_a_list_loads_only_what_asks_the_service():
+    """``flowctl flow list`` of a server loads gRPC and our messages: no service, no store."""
+    code = (
+        "import sys; from flowsvc.cli import main;"
+        "assert main(sys.argv[1:]) == 0; print(*sorted(sys.modules), sep='\\n', file=sys.stderr)"
+    )
+    async with serve(FakeFlows()) as port:
+        args = ["flow", "list", "--server", f"127.0.0.1:{port}"]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", code, *args, stdout=PIPE, stderr=PIPE
+        )
+        out, err = await asyncio.wait_for(process.communicate(), 60)
+    assert (process.returncode, out.split()[0]) == (0, b"ID"), err.decode()
+    loaded = set(err.decode().split())
+    assert "flowsvc.client" in loaded
+    heavy = {
+        "jsonschema_rs", "prometheus_client", "pygments", "rich", "sqlite3", "structlog",
+        "tomllib", "yaml",
+    }  # fmt: skip
+    assert {name.partition(".")[0] for name in loaded} & heavy == set()
+    assert loaded & {"flowsvc.service", "flowsvc.plan", "kvconfig.etcd", "kvconfig.memory"} == set()
 
 
 # -- errors --------------------------------------------------------------------------------------
