@@ -89,6 +89,7 @@ class Metrics:
 def exposed(metrics: Metrics, port: int, address: str = "127.0.0.1") -> Iterator[int]:
     """Serve the metrics over HTTP, from a thread of their own; gives the port (0: a free one).
 
+    ``address`` is an IPv4 or IPv6 address of this machine; ``0.0.0.0`` and ``::`` are all it has.
     Raises OSError where nothing can listen there.
     """
     server, thread = start_http_server(port, addr=address, registry=metrics.registry)

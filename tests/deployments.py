@@ -41,7 +41,8 @@ class Process:
     """One process of ours. ``stop_s``: how long it may take to end before it is killed.
 
     ``probes``: the URLs, and the addresses of gRPC, at which it is asked for its health.
-    ``environ``: what it is given; ``writable``: the folders it may write to.
+    ``environ``: what it is given; ``writable``: the folders it may write to. ``contained``: its
+    network is its own, not that of the machine.
     """
 
     where: str
@@ -49,6 +50,7 @@ class Process:
     stop_s: float
     probes: tuple[str, ...] = ()
     environ: Mapping[str, str]
+    contained: bool
     writable: tuple[str, ...] = ()
 
     @property
@@ -96,7 +98,8 @@ def unit(name: str) -> dict[str, list[str]]:
 def _of_systemd() -> Iterator[Process]:
     for name in UNITS:
         found = unit(name)
-        environ = dict(setting.split("=", 1) for setting in found.get("Environment", ()))
+        settings = shlex.split(" ".join(found.get("Environment", ())))
+        environ = dict(setting.split("=", 1) for setting in settings)
         (text,) = found["ExecStart"]
         folders = [f"%S/{folder}" for folder in found.get("StateDirectory", ())]
         for variable, value in environ.items():
@@ -106,6 +109,7 @@ def _of_systemd() -> Iterator[Process]:
             command=tuple(shlex.split(_specified(text))),
             stop_s=float(found["TimeoutStopSec"][0]),
             environ={**environ, "ETCDCTL_ENDPOINTS": "etcd1:2379"},
+            contained=False,
             writable=tuple(map(_specified, folders)),
         )
 
@@ -138,10 +142,11 @@ def _of_compose() -> Iterator[Process]:
         mounts = [mount.split(":") for mount in service.get("volumes", ())]
         yield Process(
             where=f"compose.yaml, {name}",
-            command=tuple(service["command"]),
+            command=tuple(re.sub(r"\$\{\w+:-(.*?)\}", r"\1", arg) for arg in service["command"]),
             stop_s=float(service["stop_grace_period"].removesuffix("s")),
             probes=tuple(_asked(service["healthcheck"]["test"][1:])),
             environ=service["environment"],
+            contained=service.get("network_mode") != "host",
             writable=tuple(mount[1] for mount in mounts if mount[2:] != ["ro"]),
         )
 
@@ -175,6 +180,7 @@ def _of_kubernetes() -> Iterator[Process]:
             stop_s=pod["terminationGracePeriodSeconds"],
             probes=tuple(_probed(container)),
             environ=configured[source["configMapRef"]["name"]],
+            contained=True,
             writable=tuple(
                 mount["mountPath"]
                 for mount in container["volumeMounts"]

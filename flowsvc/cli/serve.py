@@ -58,7 +58,15 @@ FRESH_S = 30.0
     "--metrics-port",
     metavar="PORT",
     type=click.IntRange(0, 65535),
-    help="Serve Prometheus metrics on this loopback port; 0 takes a free one. [default: none]",
+    help="Serve Prometheus metrics there; 0 takes a free port.  [default: none]",
+)
+@click.option(
+    "--metrics-address",
+    metavar="ADDRESS",
+    default="127.0.0.1",
+    show_default=True,
+    help="Where to listen for that: 0.0.0.0 or :: lets others in. They learn how much is done and "
+    "how fast, and no name or value.",
 )
 @click.option(
     "--log-format",
@@ -82,6 +90,7 @@ def command(
     grace_s: float,
     reflection: bool,
     metrics_port: int | None,
+    metrics_address: str,
     log_format: Literal["json", "text"],
     log_level: str,
 ) -> None:
@@ -99,7 +108,16 @@ def command(
         raise click.UsageError("which etcd? give --endpoints HOST:PORT, or set ETCDCTL_ENDPOINTS")
     _configure_log(log_format, log_level)
     settings = Settings(endpoints=endpoints, root=root)
-    run(_serve(settings, listen, grace_s, reflection=reflection, metrics_port=metrics_port))
+    run(
+        _serve(
+            settings,
+            listen,
+            grace_s,
+            reflection=reflection,
+            metrics_port=metrics_port,
+            metrics_address=metrics_address,
+        )
+    )
 
 
 def _configure_log(log_format: Literal["json", "text"], log_level: str) -> None:
@@ -111,7 +129,13 @@ def _configure_log(log_format: Literal["json", "text"], log_level: str) -> None:
 
 
 async def _serve(
-    settings: Settings, listen: str, grace_s: float, *, reflection: bool, metrics_port: int | None
+    settings: Settings,
+    listen: str,
+    grace_s: float,
+    *,
+    reflection: bool,
+    metrics_port: int | None,
+    metrics_address: str,
 ) -> None:
     import asyncio
     import logging
@@ -134,7 +158,8 @@ async def _serve(
             FlowService(store, keyspace) as service,
         ):
             ages = _cache_ages(service)
-            with _measured(service, ages, metrics_port) as (flows, metrics_at):
+            measured = _measured(service, ages, metrics_port, metrics_address)
+            with measured as (flows, metrics_at):
                 async with server.serve(
                     flows,
                     listen,
@@ -166,7 +191,7 @@ def _cache_ages(service: FlowService) -> dict[str, Callable[[], float]]:
 
 @contextmanager
 def _measured(
-    service: Flows, ages: dict[str, Callable[[], float]], port: int | None
+    service: Flows, ages: dict[str, Callable[[], float]], port: int | None, address: str
 ) -> Iterator[tuple[Flows, dict[str, str]]]:
     """The service with metrics, and where they are; or as it is, where no port is given."""
     if port is None:
@@ -179,7 +204,9 @@ def _measured(
         metrics.cache(name, age_s)
     with ExitStack() as stack:
         try:
-            bound = stack.enter_context(exposed(metrics, port))
+            bound = stack.enter_context(exposed(metrics, port, address))
         except OSError as error:
-            raise click.UsageError(f"--metrics-port {port}: {error.strerror}") from error
-        yield Measured(service, metrics), {"metrics": f"http://127.0.0.1:{bound}/metrics"}
+            where = f"--metrics-port {port} at {address}"
+            raise click.UsageError(f"{where}: {error.strerror}") from error
+        host = f"[{address}]" if ":" in address else address
+        yield Measured(service, metrics), {"metrics": f"http://{host}:{bound}/metrics"}

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from contextlib import AsyncExitStack, aclosing
 from urllib.request import ProxyHandler, build_opener
 
@@ -25,6 +26,8 @@ from kvconfig.etcd import connect
 from kvconfig.keyspace import Keyspace
 from tests.flows import BLUEPRINT, TYPES, as_json, start
 
+ELSEWHERE = "127.0.0.2" if sys.platform == "linux" else "localhost"
+"""An address of this machine's alone that is not the default, where there is one."""
 HEALTHY = health_pb2.HealthCheckResponse.SERVING
 
 
@@ -42,7 +45,7 @@ async def test_the_service_as_a_process(etcd_endpoint, root):
     """Changes, health, reflection and metrics on one server; SIGTERM ends it, watched or not."""
     async with AsyncExitStack() as stack:
         process = await stack.enter_async_context(AsyncExitStack())
-        options = ("--metrics-port", "0", "--reflection")
+        options = ("--metrics-port", "0", "--metrics-address", ELSEWHERE, "--reflection")
         server = await process.enter_async_context(serving(etcd_endpoint, root, *options))
         address = await address_of(server)
         client = await stack.enter_async_context(Client(address))
@@ -66,7 +69,9 @@ async def test_the_service_as_a_process(etcd_endpoint, root):
             names = {service.name for service in listed.list_services_response.service}
             assert SERVICE in names
 
-        text = await asyncio.to_thread(read, (await server.line(event="listening"))["metrics"])
+        metrics_at = (await server.line(event="listening"))["metrics"]
+        assert metrics_at.startswith(f"http://{ELSEWHERE}:")
+        text = await asyncio.to_thread(read, metrics_at)
         assert 'kvconfig_flow_operations_total{operation="start",outcome="done"} 1.0' in text
         for cache in ("flow", "flow-blueprint", "parameter-type"):
             assert f'kvconfig_flow_cache_age_seconds{{cache="{cache}"}} ' in text
@@ -113,6 +118,6 @@ async def test_a_metrics_port_in_use_is_wrong_usage(etcd_endpoint, root, unused_
     held = await asyncio.start_server(lambda *_: None, "127.0.0.1", unused_tcp_port)
     option = ("--metrics-port", str(unused_tcp_port))
     async with held, serving(etcd_endpoint, root, *option) as server:
-        with pytest.raises(ChildFailed, match=" ".join(option)):
+        with pytest.raises(ChildFailed, match=f"{' '.join(option)} at 127.0.0.1: Address already"):
             await address_of(server)
     assert server.exit_code == 2

@@ -156,6 +156,7 @@ def test_the_flow_service_is_called_as_it_wants_to_be(process: Process, monkeypa
     assert set(process.probes) <= {given["listen"]}
     assert given["grace_s"] < process.stop_s
     assert process.writable == ()
+    scraped(process, given)
 
 
 @pytest.mark.parametrize("process", **named(processes("processors")))
@@ -174,8 +175,14 @@ async def test_processors_are_called_as_they_want_to_be(process: Process, monkey
                 answer = await asyncio.to_thread(monitor.get, f"/{path}")
                 assert answer.status in {200, 503}, url
     if process.where.startswith("kubernetes"):
-        assert given["metrics_address"] == "0.0.0.0"
         assert len(process.probes) == 2
+    scraped(process, given)
+
+
+def scraped(process: Process, given: dict[str, Any]) -> None:
+    """Prometheus reaches what has a network of its own; nobody from elsewhere a machine's port."""
+    assert given["metrics_port"]
+    assert given["metrics_address"] == ("0.0.0.0" if process.contained else "127.0.0.1")
 
 
 class Asked(dict[str, str]):
@@ -239,6 +246,25 @@ def test_the_way_to_etcd():
         for file in (access.cacert, access.cert, access.key):
             assert str(file.parent) == mounts["etcd"]
         assert mounts.keys() == {volume["name"] for volume in pod["volumes"]}
+
+
+def test_prometheus_finds_each_pod():
+    """Its annotations name the port where metrics are served, and so does the container."""
+    ports = {
+        process.where.removeprefix("kubernetes, "): arg.removeprefix("--metrics-port=")
+        for process in (*processes("flowctl"), *processes("processors"))
+        for arg in process.command
+        if arg.startswith("--metrics-port=")
+    }
+    for deployment in manifests("Deployment"):
+        template, port = deployment["spec"]["template"], ports[deployment["metadata"]["name"]]
+        assert template["metadata"]["annotations"] == {
+            "prometheus.io/scrape": "true",
+            "prometheus.io/port": port,
+            "prometheus.io/path": "/metrics",
+        }
+        (container,) = template["spec"]["containers"]
+        assert container["ports"] == [{"name": "metrics", "containerPort": int(port)}]
 
 
 def test_selectors_find_their_pods():
