@@ -75,7 +75,7 @@ lock: ## resolve the dependencies again: requirements/*.lock, with hashes and no
 peers: $(PEERS_READY) ## the other etcd clients, for the interop tests: .peers/<name>
 
 clean: ## remove environments, caches and downloads
-	rm -rf $(VENV) .venv-proto .peers .etcd .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) .venv-proto .peers .etcd .linters .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 	find kvconfig flowsvc processors tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): requirements/dev.lock pyproject.toml
