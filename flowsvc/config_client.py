@@ -144,6 +144,18 @@ class ConfigClient(Caller, Configuration):
         missing = [(name.type, name.key) for name in answer.missing]
         return Removed(answer.deleted, revision=Revision(answer.revision), missing=missing)
 
+    async def put_applied(
+        self, set_: str, keys: Iterable[str], *, if_revision: int, resent: bool = False
+    ) -> Revision:
+        """See :meth:`kvconfig.config.Configuration.put_applied`."""
+        _NAMES.applied(set_)
+        request = message_of(
+            lambda: pb.PutAppliedRequest(
+                set=set_, keys=keys, if_revision=if_revision, resent=resent
+            )
+        )
+        return Revision((await self._one(methods.PUT_APPLIED, request)).revision)
+
     async def put_schema(
         self, type_: str, document: object, *, if_revision: int | None = None, force: bool = False
     ) -> Revision:

@@ -142,11 +142,21 @@ async def _delete_schema(
     return pb.DeleteSchemaResponse(deleted=removed, revision=removed.revision)
 
 
+async def _put_applied(
+    config: Configuration, request: pb.PutAppliedRequest
+) -> pb.PutAppliedResponse:
+    revision = await config.put_applied(
+        request.set, request.keys, if_revision=request.if_revision, resent=request.resent
+    )
+    return pb.PutAppliedResponse(revision=revision)
+
+
 CALLS: dict[Method[Any, Any], Callable[[Configuration, Any], Awaitable[Message]]] = {
     methods.LIST_TYPES: _types,
     methods.PUT: _put,
     methods.DELETE: _delete,
     methods.PUT_SCHEMA: _put_schema,
     methods.DELETE_SCHEMA: _delete_schema,
+    methods.PUT_APPLIED: _put_applied,
 }
 """The methods with one answer."""

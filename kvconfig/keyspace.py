@@ -12,7 +12,7 @@ key                                            value (see kvconfig.records)    w
 ``/history/<type>/<key>/<op>``                 HistoryRecord                   flow service
 ``/processor/<processor>/<instance>``          InstanceStatus, under a lease   the instance
 ``/schema/<type>``                             a JSON Schema                   operators
-``/applied/<set>``                             what ``apply`` made             flowctl
+``/applied/<set>``                             AppliedRecord                   flowctl
 ``/kvconfig/layout``                           LayoutRecord                    the first service
 ``/<type>/<key>``                              any other configuration         operators
 =============================================  ==============================  ================
@@ -129,6 +129,10 @@ class Keyspace:
     def schema(self, type_: str) -> bytes:
         """What values of a type must be."""
         return self._key("schema", check_name(type_, "type"))
+
+    def applied(self, set_: str) -> bytes:
+        """What ``apply`` made of one set of files."""
+        return self._key("applied", check_name(set_, "set"))
 
     def item(self, type_: str, key: str) -> bytes:
         """A configuration item of any type, for reading."""

@@ -17,6 +17,7 @@ from kvconfig.keyspace import VariantName
 __all__ = [
     "DEFAULT_WORKSPACE",
     "LAYOUT_VERSION",
+    "AppliedRecord",
     "FlowRecord",
     "FlowVariants",
     "HistoryRecord",
@@ -24,6 +25,7 @@ __all__ = [
     "LayoutRecord",
     "VariantFailure",
     "VariantRecord",
+    "decode_applied",
     "decode_flow",
     "decode_history",
     "decode_json_object",
@@ -133,6 +135,16 @@ class InstanceStatus(_Record, frozen=True, kw_only=True):
     version: str
 
 
+class AppliedRecord(_Record, frozen=True, kw_only=True):
+    """``/applied/<set>``: what ``apply`` made of one set of files.
+
+    ``keys`` are sorted, as ``<type>/<key>`` without the root. While an apply runs, or if it broke
+    off, those that it was about to make are among them.
+    """
+
+    keys: tuple[str, ...] = ()
+
+
 class LayoutRecord(_Record, frozen=True, kw_only=True):
     """``/kvconfig/layout``: which layout the keys follow."""
 
@@ -144,6 +156,7 @@ decode_flow = Decoder(FlowRecord)
 decode_history = Decoder(HistoryRecord)
 decode_status = Decoder(InstanceStatus)
 decode_layout = Decoder(LayoutRecord)
+decode_applied = Decoder(AppliedRecord)
 
 _decode_dict: Decoder[dict[str, Any]] = Decoder(dict[str, Any])
 

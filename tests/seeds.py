@@ -13,7 +13,7 @@ from flowsvc.bootstrap import Policy, Report, bootstrap
 from flowsvc.seed.export import Exported, export
 from flowsvc.seed.reading import Source, read_seed
 from flowsvc.seed.shape import Format
-from flowsvc.seed.watching import Watcher
+from flowsvc.seed.watching import Step, Watcher
 from flowsvc.seed.writing import writer
 from flowsvc.service import FlowService
 from kvconfig.config.bulk import Bulk
@@ -61,8 +61,9 @@ class Noted(Watcher):
     def __init__(self) -> None:
         self.all: list[str] = []
 
-    def noted(self, outcome: str, type_: str, key: str) -> None:
-        self.all.append(f"{outcome} {type_}/{key}")
+    def noted(self, step: Step) -> None:
+        if step.writes:
+            self.all.append(f"{step.outcome} {step.name}")
 
 
 class System:

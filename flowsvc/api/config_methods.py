@@ -22,6 +22,7 @@ __all__ = [
     "LIST_TYPES",
     "METHODS",
     "PUT",
+    "PUT_APPLIED",
     "PUT_SCHEMA",
     "SERVICE",
     "WATCH_CONFIG",
@@ -56,6 +57,9 @@ DELETE_SCHEMA = _method(
     response=pb.DeleteSchemaResponse,
     changes=True,
 )
+PUT_APPLIED = _method(
+    name="PutApplied", request=pb.PutAppliedRequest, response=pb.PutAppliedResponse, changes=True
+)
 WATCH_CONFIG = _method(
     name="WatchConfig", request=pb.WatchConfigRequest, response=pb.WatchConfigResponse, streams=True
 )
@@ -70,5 +74,6 @@ METHODS: tuple[Method[Any, Any], ...] = (
     DELETE,
     PUT_SCHEMA,
     DELETE_SCHEMA,
+    PUT_APPLIED,
     WATCH_CONFIG,
 )

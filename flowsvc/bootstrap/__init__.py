@@ -16,15 +16,15 @@ from collections.abc import Iterable
 from flowsvc.bootstrap.definitions import Definitions
 from flowsvc.bootstrap.flows import FlowsPart
 from flowsvc.bootstrap.items import Items
-from flowsvc.bootstrap.report import OUTCOMES, WRITTEN, Outcome, Report
+from flowsvc.bootstrap.report import Report
 from flowsvc.bootstrap.schemas import Schemas
 from flowsvc.bootstrap.work import Part, Policy, WhenDifferent, Work
 from flowsvc.errors import FlowServiceError
 from flowsvc.model import NOBODY, Actor, Flows
 from flowsvc.seed.reading import Seed, parse_seed
 from flowsvc.seed.shape import BLUEPRINT, FLOW, PARAMETER_TYPE, SeedFlow
-from flowsvc.seed.watching import UNWATCHED, Watcher
-from kvconfig.config.bulk import Bulk
+from flowsvc.seed.watching import OUTCOMES, UNWATCHED, WRITTEN, Outcome, Watcher
+from kvconfig.config.bulk import ItemPort
 
 __all__ = [
     "KEEP",
@@ -32,12 +32,14 @@ __all__ = [
     "BootstrapRefused",
     "Outcome",
     "Policy",
+    "Prepared",
     "Report",
     "Seed",
     "SeedFlow",
     "WhenDifferent",
     "bootstrap",
     "parse_seed",
+    "prepare",
 ]
 
 KEEP = Policy()
@@ -57,7 +59,7 @@ class BootstrapRefused(FlowServiceError):
 async def bootstrap(
     seed: Seed,
     flows: Flows,
-    bulk: Bulk | None,
+    bulk: ItemPort | None,
     *,
     policy: Policy = KEEP,
     dry_run: bool = False,
@@ -72,6 +74,22 @@ async def bootstrap(
     Raises :class:`BootstrapRefused` and :class:`InvalidInput` before anything is written, and what
     ``flows`` and ``bulk`` raise; once something was written, a note on the error says what.
     """
+    prepared = await prepare(seed, flows, bulk, policy=policy, actor=actor, watcher=watcher)
+    if not dry_run:
+        await prepared.write()
+    return prepared.report
+
+
+async def prepare(
+    seed: Seed,
+    flows: Flows,
+    bulk: ItemPort | None,
+    *,
+    policy: Policy = KEEP,
+    actor: Actor = NOBODY,
+    watcher: Watcher = UNWATCHED,
+) -> Prepared:
+    """The first half of :func:`bootstrap`: all is compared, and nothing is written yet."""
     report = Report(watcher)
     work = Work(
         seed=seed,
@@ -88,18 +106,27 @@ async def bootstrap(
         await part.compare()
     if policy.when_different == "refuse" and (differing := _differing(report)):
         raise BootstrapRefused(seed.subject, differing)
-    if dry_run:
-        return report
-    watcher.begin("writing", report.total(*WRITTEN))
-    try:
-        for part in parts:
-            await part.write()
-        for part in reversed(parts):
-            await part.remove()
-    except Exception as error:
-        error.add_note(report.so_far())
-        raise
-    return report
+    return Prepared(work, parts)
+
+
+class Prepared:
+    """A seed that was compared with what stands; ``report`` says what will be done, or was."""
+
+    def __init__(self, work: Work, parts: list[Part]) -> None:
+        self._work, self._parts = work, parts
+        self.report = work.report
+
+    async def write(self) -> None:
+        """The second half of :func:`bootstrap`, to be done once."""
+        self._work.watcher.begin("writing", self.report.total(*WRITTEN))
+        try:
+            for part in self._parts:
+                await part.write()
+            for part in reversed(self._parts):
+                await part.remove()
+        except Exception as error:
+            error.add_note(self.report.so_far())
+            raise
 
 
 def _parts(work: Work) -> list[Part]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flowsvc.bootstrap.report import Outcome
 from flowsvc.bootstrap.work import ABSENT, Part, Work, compared
 from flowsvc.errors import AlreadyExists, InUse, NotFound
-from flowsvc.model import DefinitionKind, DeleteDefinition, PutDefinition
+from flowsvc.model import Definition, DefinitionKind, DeleteDefinition, PutDefinition
 from flowsvc.plan.made import compiled_blueprint, compiled_type
 from flowsvc.seed.shape import BLUEPRINT, FLOW
+from flowsvc.seed.watching import Outcome
 from kvconfig.codec import encode
 
 __all__ = ["Definitions"]
@@ -32,18 +32,19 @@ class Definitions(Part):
         if self._kind not in seed.types and FLOW not in seed.types:
             return
         definitions = await self._work.flows.list_definitions(self._kind)
-        standing = {found.name: found.definition for found in definitions}
-        self.known = {name: encode(definition) for name, definition in standing.items()}
+        standing = {found.name: found for found in definitions}
+        self.known = {name: encode(found.definition) for name, found in standing.items()}
         for name, definition in self._wanted.items():
-            outcome = compared(self._work, definition, standing.get(name, ABSENT))
-            self._note(name, outcome)
+            found = standing.get(name)
+            outcome = compared(self._work, definition, found.definition if found else ABSENT)
+            self._note(name, outcome, found, after=encode(definition))
             if outcome in ("created", "replaced"):
                 self.known[name] = encode(definition)
                 judge = compiled_blueprint if self._kind == BLUEPRINT else compiled_type
                 judge(name, self.known[name])
-        if self._work.policy.prune and self._kind in seed.types:
-            for name in sorted(standing.keys() - self._wanted.keys()):
-                self._note(name, "deleted")
+        for name in sorted(standing.keys() - self._wanted.keys()):
+            if beside := self._work.beside(self._kind, name):
+                self._note(name, beside, standing[name])
 
     async def write(self) -> None:
         """See :class:`Part`."""
@@ -88,6 +89,15 @@ class Definitions(Part):
                 pass
             self._report.wrote(self._kind)
 
-    def _note(self, name: str, outcome: Outcome) -> None:
+    def _note(
+        self, name: str, outcome: Outcome, found: Definition | None, *, after: bytes | None = None
+    ) -> None:
         self._outcomes[name] = outcome
-        self._report.note(self._kind, name, outcome)
+        self._report.note(
+            self._kind,
+            name,
+            outcome,
+            before=self.known[name] if found else None,
+            after=after,
+            revision=found.mod_revision if found else 0,
+        )

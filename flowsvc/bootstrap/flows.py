@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from flowsvc.bootstrap.definitions import Definitions
-from flowsvc.bootstrap.report import Outcome
 from flowsvc.bootstrap.work import Part, Work
 from flowsvc.definition import Findings, child
 from flowsvc.errors import (
@@ -19,13 +18,16 @@ from flowsvc.errors import (
     InvalidInput,
     NotFound,
     ParametersInvalid,
+    SharedVariantDiffers,
 )
 from flowsvc.ids import new_op
-from flowsvc.model import PauseFlow, ResumeFlow, StartFlow, StopFlow, UpdateFlow
+from flowsvc.model import Flow, PauseFlow, ResumeFlow, RollOut, StartFlow, StopFlow, UpdateFlow
 from flowsvc.plan.core import Operation
-from flowsvc.plan.made import make
+from flowsvc.plan.made import Made, make
 from flowsvc.seed.shape import FLOW, SeedFlow
+from flowsvc.seed.watching import Outcome
 from flowsvc.view import Holders, View
+from kvconfig.codec import encode
 from kvconfig.keys import Range
 from kvconfig.keyspace import Keyspace
 from kvconfig.model import KeyValue, Revision
@@ -45,6 +47,8 @@ class FlowsPart(Part):
         self._types, self._blueprints = parameter_types, blueprints
         self._outcomes: dict[str, Outcome] = {}
         self._coming: dict[str, SeedFlow] = {}  # the flows of the seed, as their records will be
+        self._made: dict[str, Made] = {}  # the same, with their variants
+        self._found: dict[str, Flow] = {}
         self._standing: dict[str, FlowRecord] = {}
 
     # -- comparing ---------------------------------------------------------------------------
@@ -53,13 +57,39 @@ class FlowsPart(Part):
         """See :class:`Part`. Raises what is wrong with parameters, and for a missing blueprint."""
         if FLOW not in self._seed.types:
             return
-        self._standing = {f.id: f.record for f in await self._work.flows.list_flows()}
+        self._found = {found.id: found for found in await self._work.flows.list_flows()}
+        self._standing = {name: found.record for name, found in self._found.items()}
         self._foresee()
         for name, flow in self._seed.flows.items():
-            self._note(name, self._outcome(name, flow, self._standing.get(name)))
-        if self._work.policy.prune:
-            for name in sorted(self._standing.keys() - self._seed.flows.keys()):
-                self._note(name, "deleted" if self._work.policy.change_flows else "left")
+            await self._compare(name, flow)
+        for name in sorted(self._standing.keys() - self._seed.flows.keys()):
+            if beside := self._work.beside(FLOW, name):
+                outcome = beside if self._work.policy.change_flows else "left"
+                self._note(name, outcome, before=encode(SeedFlow.of(self._standing[name])))
+
+    async def _compare(self, name: str, flow: SeedFlow) -> None:
+        """One that is in the seed. How it runs is looked at where it may be changed for that."""
+        record = self._standing.get(name)
+        outcome = self._outcome(name, flow, record)
+        made = self._made.get(name)
+        after = None if made is None else _as_it_runs(made.record, made.variants.by_name())
+        before = None
+        if record is not None and self._work.policy.change_flows:
+            before = _as_it_runs(record, await self._variants(name, record))
+            if outcome == "equal" and before != after:
+                outcome = "replaced"
+        self._note(name, outcome, before=before, after=after)
+
+    async def _variants(self, name: str, record: FlowRecord) -> Mapping[str, Any] | None:
+        """What its variants were given by the operation that its record names, as that noted it."""
+        if record.paused is not None:
+            return record.paused
+        with suppress(NotFound):
+            for entry in await self._work.flows.history(FLOW, name):
+                if entry.op == record.op and isinstance(entry.after, dict):
+                    found = entry.after.get("variants")
+                    return found if isinstance(found, dict) else None
+        return None
 
     def _foresee(self) -> None:
         """Make every flow as it will be made, so that none is found wrong half-way.
@@ -76,7 +106,8 @@ class FlowsPart(Part):
         findings = Findings()
         for name, flow in self._seed.flows.items():
             try:
-                self._coming[name] = _as_made(name, flow, view)
+                made = _as_made(name, flow, view)
+                self._made[name], self._coming[name] = made, SeedFlow.of(made.record)
             except FlowServiceError as error:
                 if name in self._standing and not self._work.policy.change_flows:
                     continue
@@ -100,9 +131,18 @@ class FlowsPart(Part):
             return "different"
         return "replaced" if self._work.policy.change_flows else "different"
 
-    def _note(self, name: str, outcome: Outcome) -> None:
+    def _note(
+        self,
+        name: str,
+        outcome: Outcome,
+        *,
+        before: bytes | None = None,
+        after: bytes | None = None,
+    ) -> None:
         self._outcomes[name] = outcome
-        self._report.note(FLOW, name, outcome)
+        found = self._found.get(name)
+        revision = found.mod_revision if found else 0
+        self._report.note(FLOW, name, outcome, before=before, after=after, revision=revision)
 
     # -- writing -----------------------------------------------------------------------------
 
@@ -125,22 +165,33 @@ class FlowsPart(Part):
 
     async def _update(self, name: str, flow: SeedFlow) -> None:
         flows, actor, record = self._work.flows, self._work.actor, self._standing[name]
-        done = await flows.change(
-            UpdateFlow(
-                flow=name,
-                parameters=flow.parameters,
-                reset=tuple(sorted(SeedFlow.of(record).parameters.keys() - flow.parameters.keys())),
-                blueprint_name=flow.blueprint_name,
-                description=flow.description,
-                actor=actor,
-            )
+        request = UpdateFlow(
+            flow=name,
+            parameters=flow.parameters,
+            reset=tuple(sorted(SeedFlow.of(record).parameters.keys() - flow.parameters.keys())),
+            blueprint_name=flow.blueprint_name,
+            description=flow.description,
+            actor=actor,
         )
+        try:
+            done = await flows.change(request)
+        except SharedVariantDiffers:
+            if not self._may_roll_out(flow.blueprint_name):
+                raise
+            # A new value of a shared variant: for all of them at once.
+            await flows.change(RollOut(blueprint_name=flow.blueprint_name, actor=actor))
+            done = await flows.change(request)
         self._report.warn(f"{FLOW}/{name}", done.findings)
         if flow.paused and record.paused is None:
             await flows.change(PauseFlow(flow=name, actor=actor))
         elif record.paused is not None and not flow.paused:
             await flows.change(ResumeFlow(flow=name, actor=actor))
         self._report.wrote(FLOW)
+
+    def _may_roll_out(self, blueprint: str) -> bool:
+        """Whether all flows of a blueprint are of the seed."""
+        users = {name for name, r in self._standing.items() if r.blueprint_name == blueprint}
+        return users <= self._seed.flows.keys()
 
     async def _start(self, name: str, flow: SeedFlow) -> None:
         flows, actor = self._work.flows, self._work.actor
@@ -167,8 +218,8 @@ class FlowsPart(Part):
         self._report.wrote(FLOW)
 
 
-def _as_made(name: str, flow: SeedFlow, view: View) -> SeedFlow:
-    """The flow as its record would give it back. Raises what a start raises."""
+def _as_made(name: str, flow: SeedFlow, view: View) -> Made:
+    """The flow as it will be. Raises what a start raises."""
     made = make(
         name,
         flow.blueprint_name,
@@ -179,7 +230,23 @@ def _as_made(name: str, flow: SeedFlow, view: View) -> SeedFlow:
         view=view,
     )
     record = msgspec.structs.replace(made.record, paused={} if flow.paused else None)
-    return SeedFlow.of(record)
+    return msgspec.structs.replace(made, record=record)
+
+
+def _as_it_runs(record: FlowRecord, variants: Mapping[str, Any] | None) -> bytes:
+    """What a flow is for those who use it, and by which two are compared."""
+    return encode(
+        {
+            "blueprint-name": record.blueprint_name,
+            "description": record.description,
+            "workspace": record.workspace,
+            "paused": record.paused is not None,
+            "given": SeedFlow.of(record).parameters,
+            "parameters": record.parameters,
+            "interfaces": record.interfaces,
+            "variants": variants,
+        }
+    )
 
 
 def _is_half_started(record: FlowRecord, coming: SeedFlow | None) -> bool:

@@ -8,13 +8,12 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
 from typing import Final
 
-from flowsvc.bootstrap.report import Outcome
 from flowsvc.bootstrap.schemas import Demand, Schemas
 from flowsvc.bootstrap.work import MAX_TRIES, Part, Work
 from flowsvc.definition import Findings, child
 from flowsvc.errors import Finding, InvalidInput, TooMuchContention
 from flowsvc.seed.shape import SCHEMA
-from flowsvc.seed.watching import Watcher
+from flowsvc.seed.watching import Outcome, Watcher
 from kvconfig.codec import parse_json
 from kvconfig.config.bulk import Standing, Write
 from kvconfig.errors import (
@@ -162,7 +161,8 @@ class _Compared:
     def __init__(self, work: Work, type_: str, demand: Demand | None) -> None:
         self._work, self._type, self._demand = work, type_, demand
         self._items = work.seed.items
-        self._prune = work.policy.prune and type_ in work.seed.types
+        policy = work.policy
+        self._prunes_all = policy.prune and policy.owned is None and type_ in work.seed.types
         self._findings = Findings()
         self._unmet: list[bytes] = []
         self.nothing_stands = True
@@ -176,13 +176,13 @@ class _Compared:
             self._beside(standing)
         elif standing is None:
             self._check(item)
-            self._note(item.key, "created")
+            self._note(item.key, "created", None, item.value)
         else:
             self._there(item, standing)
 
     def _there(self, item: Write, standing: Standing) -> None:
         outcome = self._work.when_there(equal=standing.value == item.value)
-        self._note(item.key, outcome)
+        self._note(item.key, outcome, standing, item.value)
         if outcome == "replaced":
             self._check(item)
             self._items.expect(self._type, item.key, standing.mod_revision)
@@ -193,15 +193,17 @@ class _Compared:
     def _beside(self, standing: Standing) -> None:
         """It stands there, and the seed does not have it."""
         if standing.name is None:
-            if self._prune:
+            if self._prunes_all:
                 message = f"is no item, and stays: {standing.problem}"
                 finding = Finding(show_key(standing.raw), message, "warning")
                 self._work.report.warn(self._type, [finding])
             return
-        if self._prune:
+        outcome = self._work.beside(self._type, standing.name.key)
+        if outcome == "deleted":
             self._items.delete(self._type, standing.name.key, standing.mod_revision)
-            self._note(standing.name.key, "deleted")
-        self._must_meet(standing, stays=not self._prune)
+        if outcome is not None:
+            self._note(standing.name.key, outcome, standing, None)
+        self._must_meet(standing, stays=outcome != "deleted")
 
     def finish(self) -> None:
         """Raise what was found to be wrong."""
@@ -210,8 +212,17 @@ class _Compared:
         if self._unmet:
             raise SchemaNotMet(self._type, self._unmet)
 
-    def _note(self, key: str, outcome: Outcome) -> None:
-        self._work.report.note(self._type, key, outcome)
+    def _note(
+        self, key: str, outcome: Outcome, standing: Standing | None, after: bytes | None
+    ) -> None:
+        self._work.report.note(
+            self._type,
+            key,
+            outcome,
+            before=standing.value if standing else None,
+            after=after,
+            revision=standing.mod_revision if standing else 0,
+        )
 
     def _check(self, item: Write) -> None:
         """What is put must be as the schema demands that will be there then."""

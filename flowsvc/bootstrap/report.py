@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from typing import Literal, TypeAlias, get_args
+from typing import Literal
 
 from flowsvc.errors import Finding
-from flowsvc.seed.watching import UNWATCHED, Watcher
+from flowsvc.seed.watching import UNWATCHED, WRITTEN, Outcome, Step, Watcher
 
-__all__ = ["MOST_NAMED", "OUTCOMES", "WRITTEN", "Outcome", "Report"]
-
-Outcome: TypeAlias = Literal["created", "replaced", "deleted", "equal", "different", "left"]
-"""``different`` stands there with another value, and ``left`` is there beside the seed: both were
-left as they are."""
-
-OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
-WRITTEN: tuple[Outcome, ...] = ("created", "replaced", "deleted")
+__all__ = ["MOST_NAMED", "Report"]
 
 MOST_NAMED = 100
 """So many of those that were left are named; the rest is counted."""
@@ -36,12 +29,20 @@ class Report:
         self._named: dict[Outcome, dict[str, None]] = {"different": {}, "left": {}}
         self._watcher = watcher
 
-    def note(self, type_: str, key: str, outcome: Outcome) -> None:
-        """What will become of one thing."""
+    def note(
+        self,
+        type_: str,
+        key: str,
+        outcome: Outcome,
+        *,
+        before: bytes | None = None,
+        after: bytes | None = None,
+        revision: int = 0,
+    ) -> None:
+        """What will become of one thing; see :class:`Step`."""
         self.counts[type_][outcome] += 1
-        if outcome in WRITTEN:
-            self._watcher.noted(outcome, type_, key)
-        elif outcome != "equal" and len(self._named[outcome]) < MOST_NAMED:
+        self._watcher.noted(Step(outcome, type_, key, before, after, revision))
+        if outcome in ("different", "left") and len(self._named[outcome]) < MOST_NAMED:
             self._named[outcome][f"{type_}/{key}"] = None
 
     def correct(self, type_: str, key: str, was: Outcome, outcome: Outcome) -> None:

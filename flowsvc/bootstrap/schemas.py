@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from flowsvc.bootstrap.report import Outcome
 from flowsvc.bootstrap.work import ABSENT, MAX_TRIES, Part, Work, compared
 from flowsvc.errors import TooMuchContention
 from flowsvc.seed.shape import SCHEMA
+from flowsvc.seed.watching import Outcome
+from kvconfig.codec import encode
 from kvconfig.config import ConfigItem, Schema
 from kvconfig.errors import Conflict
 
@@ -55,10 +56,12 @@ class Schemas(Part):
             if found is not None and outcome == "different":
                 schema = Schema(type_, found.value)
             self._demand(type_, schema, outcome, found)
-        prune = self._work.policy.prune and SCHEMA in self._seed.types
         for type_, found in standing.items():
-            if prune:
-                self._demand(type_, None, "deleted", found)
+            beside = self._work.beside(SCHEMA, type_)
+            if beside == "deleted":
+                self._demand(type_, None, beside, found)
+            elif beside is not None:
+                self._demand(type_, Schema(type_, found.value), beside, found)
             elif type_ in self._seed.item_types:
                 self.demands[type_] = Demand(
                     schema=Schema(type_, found.value), outcome="equal", revision=found.mod_revision
@@ -69,7 +72,14 @@ class Schemas(Part):
     ) -> None:
         revision = found.mod_revision if found else 0
         self.demands[type_] = Demand(schema=schema, outcome=outcome, revision=revision)
-        self._report.note(SCHEMA, type_, outcome)
+        self._report.note(
+            SCHEMA,
+            type_,
+            outcome,
+            before=encode(found.value) if found else None,
+            after=encode(schema.document) if schema else None,
+            revision=revision,
+        )
 
     async def write(self) -> None:
         """See :class:`Part`."""

@@ -7,13 +7,13 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from flowsvc.bootstrap.report import Outcome, Report
+from flowsvc.bootstrap.report import Report
 from flowsvc.errors import Finding, InvalidInput
 from flowsvc.model import Actor, Flows
 from flowsvc.seed.reading import Seed
-from flowsvc.seed.watching import Watcher
+from flowsvc.seed.watching import Outcome, Watcher
 from kvconfig.codec import encode
-from kvconfig.config.bulk import Bulk
+from kvconfig.config.bulk import ItemPort
 
 __all__ = ["ABSENT", "MAX_TRIES", "Part", "Policy", "WhenDifferent", "Work", "compared"]
 
@@ -28,12 +28,15 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     ``when_different``: whether what is there with another value is kept, replaced, or a reason to
     write nothing at all. ``prune``: what is there of the types of the seed, and not in the seed,
-    goes. ``change_flows``: both hold for flows too; otherwise a flow that is there is left alone.
+    goes. ``change_flows``: both hold for flows too, and one that was made from older definitions
+    differs; otherwise a flow that is there is left alone. ``owned``: the only ones that a prune is
+    about, as ``prompt/system``; without a prune they are left, and reported so.
     """
 
     when_different: WhenDifferent = "keep"
     prune: bool = False
     change_flows: bool = False
+    owned: frozenset[str] | None = None
 
 
 class Work(msgspec.Struct, kw_only=True):
@@ -41,14 +44,14 @@ class Work(msgspec.Struct, kw_only=True):
 
     seed: Seed
     flows: Flows
-    bulk: Bulk | None
+    bulk: ItemPort | None
     policy: Policy
     actor: Actor
     report: Report
     watcher: Watcher
 
     @property
-    def items(self) -> Bulk:
+    def items(self) -> ItemPort:
         """The configuration. Raises :class:`InvalidInput` where it cannot be reached."""
         if self.bulk is None:
             finding = Finding("$", "configuration needs etcd: --endpoints")
@@ -60,6 +63,17 @@ class Work(msgspec.Struct, kw_only=True):
         if equal:
             return "equal"
         return "replaced" if self.policy.when_different == "replace" else "different"
+
+    def beside(self, type_: str, key: str) -> Outcome | None:
+        """What becomes of something that is there and not in the seed; ``None``: no matter."""
+        policy = self.policy
+        if type_ not in self.seed.types:
+            return None
+        if policy.owned is None:
+            return "deleted" if policy.prune else None
+        if f"{type_}/{key}" not in policy.owned:
+            return None
+        return "deleted" if policy.prune else "left"
 
 
 class Part(ABC):

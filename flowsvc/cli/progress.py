@@ -21,14 +21,14 @@ def watched(*, listed: bool = False) -> Iterator[Watcher]:
 
     ``listed``: what would change goes to stdout, a line each.
     """
-    from flowsvc.seed.watching import Watcher
+    from flowsvc.seed.watching import Step, Watcher
 
     class Teller(Watcher):
         """Lists what is noted, if so asked."""
 
-        def noted(self, outcome: str, type_: str, key: str) -> None:
-            if listed:
-                click.echo(f"{outcome:8}  {type_}/{key}")
+        def noted(self, step: Step) -> None:
+            if listed and step.writes:
+                click.echo(f"{step.outcome:8}  {step.name}")
 
     if not sys.stderr.isatty():
         yield Teller()

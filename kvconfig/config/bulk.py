@@ -7,21 +7,24 @@ rest goes on. Values are in canonical form, so that two are equal exactly when t
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from typing import NamedTuple
 
 import msgspec
 
-from kvconfig.codec import canonical
+from kvconfig.codec import canonical, encode, parse_json
 from kvconfig.config.client import Config
-from kvconfig.errors import InvalidName, InvalidValue, TooManyOperations
+from kvconfig.config.port import ConfigItem, Configuration
+from kvconfig.errors import Conflict, InvalidName, InvalidValue, TooManyOperations
 from kvconfig.keys import Range, check_item_key, one
 from kvconfig.keyspace import ItemName, Keyspace
 from kvconfig.model import KeyValue, Revision
 from kvconfig.store import Store
 from kvconfig.txn import MAX_OPERATIONS, Delete, Put, Read, ReadResult, Txn, at_revision, empty
 
-__all__ = ["Bulk", "Standing", "Write"]
+__all__ = ["AskedBulk", "Bulk", "ItemPort", "Standing", "Write"]
 
 
 class Standing(msgspec.Struct, frozen=True, gc=False):
@@ -50,11 +53,43 @@ class Write(NamedTuple):
     expected: int
 
 
-class Bulk:
-    """The items of one system, many at a time. ``config`` is the same system, one call at a time.
+class ItemPort(ABC):
+    """The items of one system, many at a time: what an import needs.
 
-    Every method raises ``StoreError`` as the store says: ``Compacted`` where a revision is gone.
+    ``config`` is the same system, one call at a time. Every method raises ``StoreError`` as the
+    store says: ``Compacted`` where a revision is gone.
     """
+
+    config: Configuration
+
+    @abstractmethod
+    def ranges(self, types: Iterable[str]) -> list[Range]:
+        """See :meth:`kvconfig.keyspace.Keyspace.type_ranges`."""
+
+    @abstractmethod
+    async def count(self, ranges: Sequence[Range]) -> tuple[Revision, int]:
+        """The store's revision, and how many keys stand there then. Their values are not read."""
+
+    @abstractmethod
+    def pages(self, range_: Range, *, revision: Revision) -> AsyncGenerator[list[Standing], None]:
+        """What stood in a range at ``revision``, in order, page by page.
+
+        Who stops early closes it.
+        """
+
+    @abstractmethod
+    async def look_up(self, names: Sequence[ItemName]) -> list[Standing | None]:
+        """What stands at each of ``names`` now."""
+
+    @abstractmethod
+    async def write(
+        self, writes: Sequence[Write], schemas: Mapping[str, int], *, fresh: bool = False
+    ) -> bool:
+        """Write all; ``False`` where somebody else wrote first. See :meth:`Bulk.write`."""
+
+
+class Bulk(ItemPort):
+    """:class:`ItemPort` on a store: what an export needs too."""
 
     def __init__(self, store: Store, keyspace: Keyspace) -> None:
         self.config = Config(store, keyspace)
@@ -62,7 +97,7 @@ class Bulk:
         self._bases: dict[str, bytes] = {}  # by type
 
     def ranges(self, types: Iterable[str]) -> list[Range]:
-        """See :meth:`kvconfig.keyspace.Keyspace.type_ranges`."""
+        """See :class:`ItemPort`."""
         return self._ks.type_ranges(types)
 
     def all_ranges(self, *, but: Iterable[str] = ()) -> list[Range]:
@@ -70,7 +105,7 @@ class Bulk:
         return self._ks.all_types(but=but)
 
     async def count(self, ranges: Sequence[Range]) -> tuple[Revision, int]:
-        """The store's revision, and how many keys stand there then. Their values are not read."""
+        """See :class:`ItemPort`."""
         revision, keys = Revision(0), 0
         for first in range(0, len(ranges), MAX_OPERATIONS):
             asked = tuple(
@@ -85,10 +120,7 @@ class Bulk:
     async def pages(
         self, range_: Range, *, revision: Revision
     ) -> AsyncGenerator[list[Standing], None]:
-        """What stood in a range at ``revision``, in order, page by page.
-
-        While one is worked on, the next is on its way. Who stops early closes it.
-        """
+        """See :class:`ItemPort`. While one page is worked on, the next is on its way."""
         pages = aiter(self._store.list(range_, revision=revision))
         coming = asyncio.ensure_future(anext(pages, None))
         try:
@@ -102,7 +134,7 @@ class Bulk:
             await asyncio.gather(coming, return_exceptions=True)
 
     async def look_up(self, names: Sequence[ItemName]) -> list[Standing | None]:
-        """What stands at each of ``names`` now."""
+        """See :class:`ItemPort`."""
         found: list[Standing | None] = []
         for first in range(0, len(names), MAX_OPERATIONS):
             reads = tuple(
@@ -164,3 +196,68 @@ class Bulk:
             return Standing(kv.key, None, None, kv.mod_revision, str(error))
         except InvalidValue as error:
             return Standing(kv.key, name, None, kv.mod_revision, error.reason)
+
+
+class AskedBulk(ItemPort):
+    """:class:`ItemPort` by way of the calls that everybody has: where the store is out of reach.
+
+    What is no item by its key is passed over, and ``InvalidValue`` raised for what is not JSON.
+    """
+
+    _KEYS = Keyspace()  # its root is the affair of who answers
+
+    def __init__(self, config: Configuration) -> None:
+        self.config = config
+
+    def ranges(self, types: Iterable[str]) -> list[Range]:
+        """See :class:`ItemPort`. They stand for types, whatever the root."""
+        return self._KEYS.type_ranges(types)
+
+    async def count(self, ranges: Sequence[Range]) -> tuple[Revision, int]:
+        """See :class:`ItemPort`. Nobody counts for us: 0."""
+        return (await self.config.types()).revision, 0
+
+    async def pages(
+        self, range_: Range, *, revision: Revision
+    ) -> AsyncGenerator[list[Standing], None]:
+        """See :class:`ItemPort`."""
+        async with aclosing(self.config.everything(self._type(range_), revision=revision)) as pages:
+            async for page in pages:
+                yield [self._as_standing(item) for item in page]
+
+    async def look_up(self, names: Sequence[ItemName]) -> list[Standing | None]:
+        """See :class:`ItemPort`."""
+        found = {(item.type, item.key): item for item in await self.config.get_many(names)}
+        items = [found.get(name) for name in names]
+        return [None if item is None else self._as_standing(item) for item in items]
+
+    async def write(
+        self, writes: Sequence[Write], schemas: Mapping[str, int], *, fresh: bool = False
+    ) -> bool:
+        """See :class:`ItemPort`. Deletes are one transaction, then puts are another.
+
+        Values are checked by who answers, so neither ``schemas`` nor ``fresh`` matters. Raises
+        ``SchemaViolated`` too.
+        """
+        expected = {(write.type, write.key): write.expected for write in writes}
+        gone = [(write.type, write.key) for write in writes if write.value is None]
+        puts = {
+            (write.type, write.key): parse_json(write.value)
+            for write in writes
+            if write.value is not None
+        }
+        try:
+            if gone:
+                await self.config.delete_many(gone, if_revisions=expected)
+            if puts:
+                await self.config.put_many(puts, if_revisions=expected)
+        except Conflict:
+            return False
+        return True
+
+    def _type(self, range_: Range) -> str:
+        return range_.start.decode().strip("/")
+
+    def _as_standing(self, item: ConfigItem) -> Standing:
+        name = ItemName(item.type, item.key)
+        return Standing(self._KEYS.item(*name), name, encode(item.value), item.mod_revision)

@@ -30,6 +30,7 @@ from kvconfig.informer import Informer
 from kvconfig.keys import Range, check_name, one, prefix
 from kvconfig.keyspace import ItemName, Keyspace
 from kvconfig.model import KeyValue, Revision
+from kvconfig.records import AppliedRecord
 from kvconfig.store import Store, list_all
 from kvconfig.txn import (
     MAX_OPERATIONS,
@@ -203,6 +204,16 @@ class Config(Configuration):
         had = list(_deleted(commit)) or [write.expected != 0 for write in writes]
         missing = [write.name for write, there in zip(writes, had, strict=True) if not there]
         return Removed(len(writes) - len(missing), revision=commit.revision, missing=missing)
+
+    async def put_applied(
+        self, set_: str, keys: Iterable[str], *, if_revision: int, resent: bool = False
+    ) -> Revision:
+        """See :meth:`Configuration.put_applied`."""
+        record = AppliedRecord(keys=tuple(sorted(set(keys))))
+        write = _Write(
+            ItemName("applied", set_), self._ks.applied(set_), if_revision, record, encode(record)
+        )
+        return (await self._write([write], resent=resent)).revision
 
     # -- schemas -----------------------------------------------------------------------------
 

@@ -16,7 +16,10 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
+from kvconfig.codec import encode
+from kvconfig.keys import check_name
 from kvconfig.model import Revision
+from kvconfig.records import AppliedRecord, decode_applied
 
 __all__ = ["ConfigChange", "ConfigChanges", "ConfigItem", "Configuration", "Found", "Removed"]
 
@@ -210,6 +213,28 @@ class Configuration(ABC):
         name = (type_, key)
         given = {} if if_revision is None else {name: if_revision}
         return await self.delete_many([name], if_revisions=given) > 0
+
+    # -- what apply made ---------------------------------------------------------------------
+
+    async def get_applied(self, set_: str) -> tuple[AppliedRecord, Revision]:
+        """What ``apply`` made of a set of files, and the mod_revision of that record (0: none).
+
+        Raises ``InvalidValue`` where somebody else wrote there.
+        """
+        found = await self.get("applied", check_name(set_, "set"))
+        if found is None:
+            return AppliedRecord(), Revision(0)
+        return decode_applied(encode(found.value)), found.mod_revision
+
+    @abstractmethod
+    async def put_applied(
+        self, set_: str, keys: Iterable[str], *, if_revision: int, resent: bool = False
+    ) -> Revision:
+        """Write that record, which must be at ``if_revision`` still (0: absent); its new one.
+
+        It is the one write to a reserved type. ``resent``, lost replies and errors as in
+        :meth:`put_many`.
+        """
 
     # -- schemas -----------------------------------------------------------------------------
 

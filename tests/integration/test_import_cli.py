@@ -19,6 +19,7 @@ import pytest
 from flowsvc.cli import main
 from flowsvc.cli.progress import watched
 from flowsvc.seed import export as export_module
+from flowsvc.seed.watching import Step
 from kvconfig.codec import encode
 from kvconfig.errors import Unavailable
 from kvconfig.etcd import connect
@@ -320,7 +321,7 @@ def test_a_terminal_shows_how_far_it_is(monkeypatch, capsys):
         watcher.begin("reading", 10)
         watcher.advance(5)
         watcher.begin("writing", 4)
-        watcher.noted("created", "prompt", "a")
+        watcher.noted(Step("created", "prompt", "a"))
         watcher.advance(4)
     out, err = capsys.readouterr()
     assert "created   prompt/a" in out
@@ -333,5 +334,5 @@ def test_nobody_looks_where_there_is_no_terminal(capsys):
     with watched() as watcher:
         watcher.begin("reading", 10)
         watcher.advance(10)
-        watcher.noted("created", "prompt", "a")
+        watcher.noted(Step("created", "prompt", "a"))
     assert capsys.readouterr() == ("", "")

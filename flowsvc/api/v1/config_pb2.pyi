@@ -193,6 +193,24 @@ class DeleteSchemaResponse(_message.Message):
     revision: int
     def __init__(self, deleted: _Optional[int] = ..., revision: _Optional[int] = ...) -> None: ...
 
+class PutAppliedRequest(_message.Message):
+    __slots__ = ("set", "keys", "if_revision", "resent")
+    SET_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    IF_REVISION_FIELD_NUMBER: _ClassVar[int]
+    RESENT_FIELD_NUMBER: _ClassVar[int]
+    set: str
+    keys: _containers.RepeatedScalarFieldContainer[str]
+    if_revision: int
+    resent: bool
+    def __init__(self, set: _Optional[str] = ..., keys: _Optional[_Iterable[str]] = ..., if_revision: _Optional[int] = ..., resent: bool = ...) -> None: ...
+
+class PutAppliedResponse(_message.Message):
+    __slots__ = ("revision",)
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    revision: int
+    def __init__(self, revision: _Optional[int] = ...) -> None: ...
+
 class WatchConfigRequest(_message.Message):
     __slots__ = ("type", "key")
     TYPE_FIELD_NUMBER: _ClassVar[int]
