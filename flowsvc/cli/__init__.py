@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import click
 
 from flowsvc.cli import (
+    apply,
     bootstrap,
     completion,
     config,
@@ -69,6 +70,8 @@ for _command in (
     definitions.parameter_types,
     processor.group,
     config.group,
+    apply.command,
+    apply.diff,
     bootstrap.command,
     export.command,
     import_.command,

@@ -66,6 +66,9 @@ CURES: dict[type[Exception], Callable[[Any], str]] = {
     ),
     flow.InUse: lambda _: "--force does it all the same",
     flow.PlanStale: lambda _: "--dry-run shows the new plan, and its --check-revision",
+    flow.SharedVariantDiffers: lambda _: (
+        "`flowctl flow rollout` changes it for all flows of a blueprint at once"
+    ),
     flow.VariantTaken: lambda _: "choose another flow id, or stop the flow that holds it",
     flow.TooMuchContention: lambda _: "try again",
     ServerUnavailable: lambda _: (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
@@ -19,7 +19,20 @@ if TYPE_CHECKING:
     from flowsvc.seed.shape import Format
     from kvconfig.config.bulk import Bulk
 
-__all__ = ["carry_out", "counted", "format_option", "open_bulk", "seed_options", "summarise"]
+__all__ = [
+    "STANDARD_INPUT",
+    "carry_out",
+    "counted",
+    "counts_of",
+    "findings_of",
+    "format_option",
+    "notes_told",
+    "open_bulk",
+    "seed_options",
+    "sources_of",
+    "subject_of",
+    "summarise",
+]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -72,8 +85,8 @@ def carry_out(
     from flowsvc.bootstrap import bootstrap
     from flowsvc.seed.reading import read_seed
 
-    subject = " ".join("standard input" if seed == STANDARD_INPUT else seed for seed in seeds)
-    found = [source for seed in seeds for source in _sources(seed, format_)]
+    subject = subject_of(seeds)
+    found = [source for seed in seeds for source in sources_of(seed, format_)]
     with (
         watched(listed=dry_run) as watcher,
         read_seed(found, subject, skip=skip, watcher=watcher) as seed,
@@ -91,16 +104,23 @@ def carry_out(
                     watcher=watcher,
                 )
 
-        try:
+        with notes_told():
             report = run(main())
-        except Exception as error:
-            for note in getattr(error, "__notes__", ()):
-                click.echo(printable(note), err=True)
-            raise
     for line in summarise(report):
         click.echo(line, err=True)
     if dry_run:
         click.echo("nothing was written", err=True)
+
+
+@contextmanager
+def notes_told() -> Iterator[None]:
+    """What is noted on an error, such as how far the work has come, goes to stderr."""
+    try:
+        yield
+    except Exception as error:
+        for note in getattr(error, "__notes__", ()):
+            click.echo(printable(note), err=True)
+        raise
 
 
 @asynccontextmanager
@@ -122,7 +142,13 @@ async def open_bulk(settings: Settings) -> AsyncIterator[Bulk | None]:
         yield Bulk(store, keyspace)
 
 
-def _sources(seed: str, format_: Format | None) -> Iterator[Source]:
+def subject_of(seeds: Sequence[str]) -> str:
+    """What is spoken of."""
+    return " ".join("standard input" if seed == STANDARD_INPUT else seed for seed in seeds)
+
+
+def sources_of(seed: str, format_: Format | None) -> Iterator[Source]:
+    """The texts of a file, a folder, or standard input."""
     from pathlib import Path
 
     from flowsvc.seed.reading import Source, sources
@@ -144,17 +170,29 @@ _WHY_LEFT: dict[Literal["different", "left"], str] = {
 
 def summarise(report: Report) -> list[str]:
     """What was done and what was not: counted by type, and named where somebody may have to act."""
-    from flowsvc.bootstrap import OUTCOMES
-
-    lines = counted({type_: _said(counts, OUTCOMES) for type_, counts in report.counts.items()})
+    lines = counts_of(report)
     for outcome, why in _WHY_LEFT.items():
         if names := report.named(outcome):
             more = report.total(outcome) - len(names)
             shown = ", ".join(names) + (f" and {more} more" if more else "")
             lines.append(printable(f"{why}: {shown}"))
-    for what, findings in report.findings.items():
-        lines += [printable(f"{what}: {finding}") for finding in findings]
-    return lines
+    return lines + findings_of(report)
+
+
+def counts_of(report: Report) -> list[str]:
+    """What was done, counted by type."""
+    from flowsvc.bootstrap import OUTCOMES
+
+    return counted({type_: _said(counts, OUTCOMES) for type_, counts in report.counts.items()})
+
+
+def findings_of(report: Report) -> list[str]:
+    """What is to be said about some of it."""
+    return [
+        printable(f"{what}: {finding}")
+        for what, findings in report.findings.items()
+        for finding in findings
+    ]
 
 
 def counted(said: dict[str, str]) -> list[str]:
