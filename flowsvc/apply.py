@@ -105,8 +105,9 @@ class Apply:
     async def carry_out(self, watcher: Watcher = UNWATCHED) -> None:
         """Do it. Where there is nothing to do, nothing is written.
 
-        Raises :class:`AppliedMeanwhile`, and what an import raises while it writes: then what was
-        made is recorded, and the next apply goes on from there.
+        Raises :class:`AppliedMeanwhile`; ``Conflict`` where somebody else has started a flow of the
+        set meanwhile, in another way; and what an import raises while it writes. What was made is
+        recorded then, and the next apply goes on from there.
         """
         if not self.steps:
             if (owned := self._owned_after()) != self.owned:  # something of it is gone since
@@ -117,6 +118,8 @@ class Apply:
         revision = await self._record(coming, self.revision, begun=False)
         await self._prepared.write()
         await self._record(self._owned_after(), revision, begun=True)
+        for name in self.report.named("different"):
+            raise Conflict(f"/{name}".encode(), expected=0, actual=None)
 
     def _owned_after(self) -> frozenset[str]:
         return owned_after(self.owned, self._noted.steps.values())

@@ -229,10 +229,20 @@ async def _open_items(settings: Settings) -> AsyncIterator[ItemPort]:
 
 
 async def _agreed() -> bool:
-    """Ask. The loop goes on meanwhile: connections want to be kept."""
+    """Ask on the terminal. The loop goes on meanwhile, since connections want to be kept.
+
+    (Not ``click.confirm`` in a thread: Ctrl-C would wait for that thread.)
+    """
     import asyncio
 
-    return await asyncio.to_thread(click.confirm, "apply?", err=True)
+    click.echo("apply? [y/N] ", nl=False, err=True)
+    loop, answered = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(sys.stdin.fileno(), answered.set)  # a terminal gives whole lines
+    try:
+        await answered.wait()
+    finally:
+        loop.remove_reader(sys.stdin.fileno())
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 # -- what is told --------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from flowsvc.server import serve
 from kvconfig.config import Config, ConfigChange, ConfigChanges, ConfigItem, Configuration, Found
 from kvconfig.errors import Compacted, Conflict, InvalidName, InvalidValue, ReservedType
 from kvconfig.keyspace import Keyspace
+from kvconfig.records import AppliedRecord
 from kvconfig.store import Store
 from kvconfig.txn import Put, Txn
 from tests.contract.support import PATIENCE_S, Backend
@@ -254,3 +255,26 @@ async def test_who_stops_to_watch_leaves_nothing_behind(config: Configuration) -
         waits.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waits
+
+
+# -- what apply made -----------------------------------------------------------------------------
+
+
+async def test_what_apply_made_is_recorded_on_condition(
+    ks: Keyspace, config: Configuration
+) -> None:
+    """Sorted, each once; only over what was read, unless it was our own doing that got lost."""
+    assert await config.get_applied("a") == (AppliedRecord(), 0)
+    first = await config.put_applied("a", ["t/b", "t/a", "t/b"], if_revision=0)
+    assert await config.get_applied("a") == (AppliedRecord(keys=("t/a", "t/b")), first)
+    with pytest.raises(Conflict) as stale:
+        await config.put_applied("a", ["t/c"], if_revision=0)
+    assert stale.value.key == ks.applied("a")
+    again = await config.put_applied("a", ["t/a", "t/b"], if_revision=0, resent=True)
+    assert again == first
+    assert await config.put_applied("a", [], if_revision=first) > first
+    for name in ("", "a/b"):
+        with pytest.raises(InvalidName):
+            await config.put_applied(name, [], if_revision=0)
+    with pytest.raises(ReservedType):
+        await config.put("applied", "a", {"keys": []})

@@ -62,12 +62,12 @@ class Work:
     """A command, what it does with what is there, and what is."""
 
     args: Sequence[str]
-    policy: Policy
+    policy: Policy = KEEP
     before: dict[str, Any]
 
 
 WORKS = {
-    "bootstrap": Work(args=["bootstrap"], policy=KEEP, before={}),
+    "bootstrap": Work(args=["bootstrap"], before={}),
     "import": Work(
         args=["import", "--mode", "replace", "--change-flows"],
         policy=Policy(when_different="replace", prune=True, change_flows=True),
