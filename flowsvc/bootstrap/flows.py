@@ -19,6 +19,7 @@ from flowsvc.errors import (
     NotFound,
     ParametersInvalid,
     SharedVariantDiffers,
+    WrongState,
 )
 from flowsvc.ids import new_op
 from flowsvc.model import Flow, PauseFlow, ResumeFlow, RollOut, StartFlow, StopFlow, UpdateFlow
@@ -182,10 +183,11 @@ class FlowsPart(Part):
             await flows.change(RollOut(blueprint_name=flow.blueprint_name, actor=actor))
             done = await flows.change(request)
         self._report.warn(f"{FLOW}/{name}", done.findings)
-        if flow.paused and record.paused is None:
-            await flows.change(PauseFlow(flow=name, actor=actor))
-        elif record.paused is not None and not flow.paused:
-            await flows.change(ResumeFlow(flow=name, actor=actor))
+        with suppress(WrongState):  # somebody else was quicker
+            if flow.paused and record.paused is None:
+                await flows.change(PauseFlow(flow=name, actor=actor))
+            elif record.paused is not None and not flow.paused:
+                await flows.change(ResumeFlow(flow=name, actor=actor))
         self._report.wrote(FLOW)
 
     def _may_roll_out(self, blueprint: str) -> bool:
@@ -214,7 +216,8 @@ class FlowsPart(Part):
                 return
             self._report.warn(f"{FLOW}/{name}", done.findings)
         if flow.paused:
-            await flows.change(PauseFlow(flow=name, actor=actor))
+            with suppress(WrongState):  # somebody else was quicker
+                await flows.change(PauseFlow(flow=name, actor=actor))
         self._report.wrote(FLOW)
 
 

@@ -13,7 +13,7 @@ from kvconfig.memory import MemoryStore
 from kvconfig.txn import Commit, Txn, may_write
 from tests.applying import Applier, applier_on
 from tests.property.test_import_any import systems, with_definitions
-from tests.seeds import SEED, system_on
+from tests.seeds import SEED, likeness, system_on
 
 Things: TypeAlias = dict[str, bytes]
 """Values in canonical form by ``<type>/<key>``."""
@@ -97,8 +97,8 @@ SECOND: dict[str, Any] = {
 }
 
 
-async def killed_after(writes: int | None) -> bool:
-    """Whether the apply was killed; and after it another one ends as if it had not been."""
+async def killed_after(writes: int | None) -> tuple[bool, list[tuple[str, bytes]]]:
+    """Whether the apply was killed; and what stands after another one, history included."""
     store = Mortal()
     async with applier_on(store) as applier:
         await applier.apply(FIRST)
@@ -109,8 +109,9 @@ async def killed_after(writes: int | None) -> bool:
         assert things_of(await applier.system.document()) == await as_it_stands(SECOND)
         assert set(await applier.owned()) == things_of(SECOND).keys()
         assert (await applier.plan(SECOND)).steps == []
+        stands = await likeness(store, applier.system.ks)
     await store.close()
-    return killed
+    return killed, stands
 
 
 async def _is_killed(store: Mortal, applier: Applier, writes: int | None) -> bool:
@@ -125,8 +126,11 @@ async def _is_killed(store: Mortal, applier: Applier, writes: int | None) -> boo
 
 
 async def test_killed_after_any_write_the_next_one_ends_the_same():
-    """All that was made is known, whenever that was; and nothing of the first files is left."""
-    writes = 0
-    while await killed_after(writes):
+    """All that was made is known, whenever that was; and no operation is done a second time."""
+    _, wanted = await killed_after(None)
+    writes, killed = 0, True
+    while killed:
+        killed, stands = await killed_after(writes)
+        assert stands == wanted, f"killed after {writes} writes"
         writes += 1
     assert writes > 8
