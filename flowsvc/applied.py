@@ -11,7 +11,7 @@ from collections.abc import Iterable, Set
 
 from flowsvc.seed.watching import Step
 
-__all__ = ["announced", "is_changed_since", "owned_after", "types_of"]
+__all__ = ["announced", "is_changed_since", "owned_after", "type_of"]
 
 
 def announced(owned: Set[str], steps: Iterable[Step]) -> frozenset[str]:
@@ -37,9 +37,9 @@ def is_changed_since(step: Step, owned: Set[str], revision: int) -> bool:
     return step.name in owned and step.revision > revision
 
 
-def types_of(owned: Iterable[str]) -> list[str]:
-    """The types of what is owned."""
-    return sorted({name.partition("/")[0] for name in owned})
+def type_of(name: str) -> str:
+    """The type in a name; what follows it may have slashes too."""
+    return name.partition("/")[0]
 
 
 def _is_made(step: Step) -> bool:

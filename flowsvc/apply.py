@@ -9,15 +9,15 @@ with :class:`AppliedMeanwhile`.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Collection, Set
 from typing import Final
 
-from flowsvc.applied import announced, is_changed_since, owned_after, types_of
+from flowsvc.applied import announced, is_changed_since, owned_after, type_of
 from flowsvc.bootstrap import Policy, Prepared, prepare
 from flowsvc.bootstrap.work import MAX_TRIES
 from flowsvc.errors import TooMuchContention, WrongState
 from flowsvc.model import NOBODY, Actor, Flows
-from flowsvc.seed.reading import Seed
+from flowsvc.seed.reading import Seed, is_skipped
 from flowsvc.seed.shape import FLOW, refused_type
 from flowsvc.seed.watching import UNWATCHED, Step, Watcher
 from kvconfig.config import Configuration
@@ -47,17 +47,21 @@ async def plan(
     *,
     set_: str = DEFAULT_SET,
     prune: bool = False,
+    skip: Collection[str] = (),
     actor: Actor = NOBODY,
     watcher: Watcher = UNWATCHED,
 ) -> Apply:
     """Compare all of the seed, and what was made of its set before, with what stands.
 
+    What was made of the types that ``skip`` names is left alone, as these are left out of the seed.
+
     Raises what :func:`flowsvc.bootstrap.bootstrap` raises before it writes; ``WrongState`` for a
     flow that cannot be changed in place; ``InvalidValue`` where the record is not as we write it.
     """
     record, revision = await bulk.config.get_applied(set_)
-    owned = frozenset(record.keys)
-    for type_ in types_of(owned):
+    aside = frozenset(name for name in record.keys if is_skipped(type_of(name), skip))
+    owned = frozenset(record.keys) - aside
+    for type_ in sorted(set(map(type_of, owned))):
         if reason := refused_type(type_):
             raise InvalidValue(f"type {type_} {reason}", key=f"/applied/{set_}".encode())
         seed.types.setdefault(type_)
@@ -68,7 +72,8 @@ async def plan(
         flow = name.removeprefix(f"{FLOW}/")
         cure = f"stop it, to start it in workspace {seed.flows[flow].workspace!r}"
         raise WrongState(flow, state="in another workspace", cure=cure)
-    return Apply(bulk.config, set_, revision, prepared, noted)
+    written = _Record(bulk.config, set_, aside)
+    return Apply(written, revision, prepared, noted)
 
 
 class Apply:
@@ -78,12 +83,10 @@ class Apply:
     stood at ``revision``.
     """
 
-    def __init__(
-        self, config: Configuration, set_: str, revision: int, prepared: Prepared, noted: _Noting
-    ) -> None:
-        self.set, self.owned, self.revision = set_, noted.owned, revision
+    def __init__(self, record: _Record, revision: int, prepared: Prepared, noted: _Noting) -> None:
+        self.set, self.owned, self.revision = record.set, noted.owned, revision
         self.report = prepared.report
-        self._config, self._prepared, self._noted = config, prepared, noted
+        self._record, self._prepared, self._noted = record, prepared, noted
 
     @property
     def steps(self) -> list[Step]:
@@ -111,20 +114,30 @@ class Apply:
         """
         if not self.steps:
             if (owned := self._owned_after()) != self.owned:  # something of it is gone since
-                await self._record(owned, self.revision, begun=False)
+                await self._record.write(owned, self.revision, begun=False)
             return
         self._noted.watcher = watcher
         coming = announced(self.owned, self.steps)
-        revision = await self._record(coming, self.revision, begun=False)
+        revision = await self._record.write(coming, self.revision, begun=False)
         await self._prepared.write()
-        await self._record(self._owned_after(), revision, begun=True)
+        await self._record.write(self._owned_after(), revision, begun=True)
         for name in self.report.named("different"):
             raise Conflict(f"/{name}".encode(), expected=0, actual=None)
 
     def _owned_after(self) -> frozenset[str]:
         return owned_after(self.owned, self._noted.steps.values())
 
-    async def _record(self, keys: Set[str], revision: int, *, begun: bool) -> int:
+
+class _Record:
+    """Where it is written what is owned; what is ``aside`` stays in it as it is."""
+
+    def __init__(self, config: Configuration, set_: str, aside: frozenset[str]) -> None:
+        self.set = set_
+        self._config, self._aside = config, aside
+
+    async def write(self, keys: Set[str], revision: int, *, begun: bool) -> int:
+        """Over what stands at ``revision``. Raises :class:`AppliedMeanwhile`."""
+        keys = keys | self._aside
         try:
             return await self._config.put_applied(self.set, keys, if_revision=revision)
         except Conflict as conflict:

@@ -203,6 +203,7 @@ def _with_plan(
                     items,
                     set_=set_,
                     prune=prune,
+                    skip=skip,
                     actor=actor(by, why),
                     watcher=watcher,
                 )

@@ -32,7 +32,7 @@ from kvconfig.codec import decode, encode
 from kvconfig.config import Schema
 from kvconfig.errors import InvalidSchema, InvalidValue
 
-__all__ = ["FORMATS", "Seed", "Source", "parse_seed", "read_seed", "sources"]
+__all__ = ["FORMATS", "Seed", "Source", "is_skipped", "parse_seed", "read_seed", "sources"]
 
 FORMATS: Final[Mapping[str, Format]] = {".json": "json", ".yaml": "yaml", ".yml": "yaml"}
 """By the end of a file's name."""
@@ -163,6 +163,11 @@ def read_seed(
     return seed
 
 
+def is_skipped(type_: str, skip: Iterable[str]) -> bool:
+    """Whether a type matches one of the patterns."""
+    return any(fnmatch.fnmatchcase(type_, pattern) for pattern in skip)
+
+
 def _entries(format_: Format, stream: Readable) -> Iterator[Entry]:
     if format_ == "json":
         return json_text.entries(stream)
@@ -249,7 +254,7 @@ class _Reading:
         return None
 
     def _is_wanted(self, type_: str) -> bool:
-        if any(fnmatch.fnmatchcase(type_, pattern) for pattern in self._skip):
+        if is_skipped(type_, self._skip):
             return False
         if reason := refused_type(type_):
             self._wrong(child("$", type_), reason)

@@ -10,7 +10,7 @@ import pytest
 
 from flowsvc.apply import AppliedMeanwhile
 from flowsvc.audit import audit
-from flowsvc.errors import InvalidInput, WrongState
+from flowsvc.errors import InvalidInput, SharedVariantDiffers, WrongState
 from flowsvc.model import StartFlow
 from kvconfig.errors import Conflict, InvalidName, InvalidValue, SchemaNotMet
 from kvconfig.store import Store, list_all
@@ -151,6 +151,36 @@ async def test_a_shared_variant_changes_for_all_flows_of_the_files_at_once(appli
     assert (await applier.plan(seed)).steps == []
 
 
+async def test_a_shared_variant_is_not_changed_under_the_flows_of_others(applier):
+    """It is refused, and names both; what was made until then is recorded."""
+    await applier.apply(SEED)
+    await applier.system.service.start_flow(StartFlow(flow="x", blueprint_name="index"))
+    seed = seed_with(tool={"t": 1})
+    shared = seed["flow-blueprint"]["index"]["blueprint"]["query:{blueprint}"]
+    shared["topics"]["response"] = "response:query"
+    with pytest.raises(SharedVariantDiffers):
+        await applier.apply(seed)
+    assert "tool/t" in await applier.owned()
+
+
+async def test_a_flow_that_somebody_else_starts_meanwhile_is_left_and_told(applier, monkeypatch):
+    """It runs otherwise than the files say, so the apply has failed; and it is not ours."""
+    found = await applier.plan(SEED)
+    write = found._prepared.write
+
+    async def overtaken() -> None:
+        await applier.system.seed({**SEED, "flow": {}})
+        request = StartFlow(flow="f1", blueprint_name="index", description="another")
+        await applier.system.service.start_flow(request)
+        await write()
+
+    monkeypatch.setattr(found._prepared, "write", overtaken)
+    with pytest.raises(Conflict, match="/flow/f1 "):
+        await found.carry_out()
+    assert set(ALL_NAMES) - set(await applier.owned()) >= {"flow/f1", "prompt/system"}
+    assert names(await applier.plan(SEED)) == ["replaced flow/f1"]
+
+
 async def test_a_definition_that_others_use_is_not_pruned(applier):
     """A flow that somebody else started keeps its blueprint, which stays owned."""
     await applier.apply(seed_with(flow={}))
@@ -159,6 +189,15 @@ async def test_a_definition_that_others_use_is_not_pruned(applier):
     assert found.left_over == ["parameter-type/size", "flow-blueprint/index"]
     assert await applier.owned() == ["flow-blueprint/index", "parameter-type/size"]
     assert (await applier.system.document())["flow"].keys() == {"x"}
+
+
+async def test_what_is_skipped_is_neither_pruned_nor_forgotten(applier):
+    """As if it were in the files just as it stands."""
+    await applier.apply({"prompt": {"a": 1}, "tool": {"t": 1}})
+    assert (await applier.apply({"prompt": {"a": 1}}, prune=True, skip=["to*"])).steps == []
+    await applier.apply({"prompt": {"a": 2}}, prune=True, skip=["to*"])
+    assert await applier.owned() == ["prompt/a", "tool/t"]
+    assert (await applier.system.document())["tool"] == {"t": 1}
 
 
 async def test_what_is_gone_since_is_forgotten(applier):

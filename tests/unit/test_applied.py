@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flowsvc.applied import announced, is_changed_since, owned_after, types_of
+from flowsvc.applied import announced, is_changed_since, owned_after, type_of
 from flowsvc.seed.watching import OUTCOMES, Outcome, Step
 
 OWNED = frozenset({"t/a", "t/gone"})
@@ -39,6 +39,6 @@ def test_changed_since_is_only_what_is_owned_and_newer():
         assert is_changed_since(Step("replaced", "t", name, revision=revision), OWNED, 7) == changed
 
 
-def test_types_are_told_once():
-    """Keys may hold slashes."""
-    assert types_of(["t/a/b", "t/c", "flow/f"]) == ["flow", "t"]
+def test_the_type_ends_with_the_first_slash():
+    """Keys may hold more of them."""
+    assert [type_of(name) for name in ("t/a/b", "flow/f")] == ["t", "flow"]
