@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flowsvc.bootstrap.work import ABSENT, Part, Work, compared
-from flowsvc.errors import AlreadyExists, InUse, NotFound
+from flowsvc.errors import AlreadyExists, Finding, InUse, NotFound
 from flowsvc.model import Definition, DefinitionKind, DeleteDefinition, PutDefinition
 from flowsvc.plan.made import compiled_blueprint, compiled_type
 from flowsvc.seed.shape import BLUEPRINT, FLOW
@@ -73,8 +73,14 @@ class Definitions(Part):
             actor=self._work.actor,
         )
         done = await self._work.flows.change(request)
-        self._report.warn(f"{self._kind}/{name}", done.findings)
+        findings = [found for found in done.findings if not self._is_moot(found)]
+        self._report.warn(f"{self._kind}/{name}", findings)
         self._report.wrote(self._kind)
+
+    def _is_moot(self, finding: Finding) -> bool:
+        """Whether it warns of a flow that stays as it is (``flow/f1 …``), and it will not."""
+        type_, _, flow = finding.message.partition(" ")[0].partition("/")
+        return self._work.policy.change_flows and type_ == FLOW and flow in self._seed.flows
 
     async def remove(self) -> None:
         """Delete what is to go; what others still rest on is left, and reported so."""

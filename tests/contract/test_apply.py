@@ -123,6 +123,7 @@ async def test_a_flow_is_updated_in_place_when_its_blueprint_is_another(applier)
         "replaced flow/f1",
         "replaced flow/f2",
     ]
+    assert found.report.findings == {}, "that flows stay as they are would be wrong"
     history = await applier.system.service.history("flow", "f1")
     assert [entry.action for entry in history] == ["update", "start"]
     assert history[0].after["variants"]["chunker/f1"]["topics"]["output"] == "out:f1"
