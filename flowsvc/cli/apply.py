@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from flowsvc.cli.output import difference_line, output_option, print_json, printable
+from flowsvc.cli.output import difference_line, output_of, print_json, printable
 from flowsvc.cli.progress import watched
 from flowsvc.cli.seeds import (
     STANDARD_INPUT,
@@ -47,6 +47,8 @@ DIFFERENT = 1
 
 MOST_NAMED = 20
 """So many of what is left over are named."""
+
+OUTPUTS = ("table", "json", "name")
 
 SIGNS = {"created": "+", "replaced": "~", "deleted": "-"}
 
@@ -95,7 +97,7 @@ def file_options(function: Function) -> Function:
 @click.option("--dry-run", is_flag=True, help="Show the plan, and write nothing.")
 @click.option("--by", metavar="NAME", envvar="FLOWCTL_BY", help="Who does it. [default: you]")
 @connection_options
-@output_option
+@output_of(*OUTPUTS)
 def command(
     *,
     settings: Settings,
@@ -149,7 +151,7 @@ def command(
 @click.command("diff")
 @file_options
 @connection_options
-@output_option
+@output_of(*OUTPUTS)
 def diff(*, settings: Settings, output: str, files: Sequence[str], **options: Any) -> None:
     """Show what `flowctl apply` would do with the same files, and write nothing.
 
