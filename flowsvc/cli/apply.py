@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from flowsvc.cli.output import difference_line, output_of, print_json, printable
+from flowsvc.cli.output import DATA, difference_line, output_option, print_data, printable
 from flowsvc.cli.progress import watched
 from flowsvc.cli.seeds import (
     STANDARD_INPUT,
@@ -47,8 +47,6 @@ DIFFERENT = 1
 
 MOST_NAMED = 20
 """So many of what is left over are named."""
-
-OUTPUTS = ("table", "json", "name")
 
 SIGNS = {"created": "+", "replaced": "~", "deleted": "-"}
 
@@ -97,7 +95,7 @@ def file_options(function: Function) -> Function:
 @click.option("--dry-run", is_flag=True, help="Show the plan, and write nothing.")
 @click.option("--by", metavar="NAME", envvar="FLOWCTL_BY", help="Who does it. [default: you]")
 @connection_options
-@output_of(*OUTPUTS)
+@output_option
 def command(
     *,
     settings: Settings,
@@ -151,7 +149,7 @@ def command(
 @click.command("diff")
 @file_options
 @connection_options
-@output_of(*OUTPUTS)
+@output_option
 def diff(*, settings: Settings, output: str, files: Sequence[str], **options: Any) -> None:
     """Show what `flowctl apply` would do with the same files, and write nothing.
 
@@ -253,14 +251,10 @@ async def _agreed() -> bool:
 
 def show(apply: Apply, output: str) -> None:
     """The plan on stdout; what is left over, and what is to be said beside it, on stderr."""
-    if output == "json":
-        print_json(
-            {
-                "set": apply.set,
-                "changes": [_as_json(apply, step) for step in apply.steps],
-                "left-over": apply.left_over,
-            }
-        )
+    if output in DATA:
+        changes = [_as_json(apply, step) for step in apply.steps]
+        told = {"set": apply.set, "changes": changes, "left-over": apply.left_over}
+        print_data(told, output)
     elif output == "name":
         for step in apply.steps:
             click.echo(step.name)

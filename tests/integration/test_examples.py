@@ -21,6 +21,8 @@ ELSEWHERE = {
     "parameter-type": "tests/unit/cli/test_cli.py",
     "processor": "tests/unit/cli/test_cli.py",
     "config": "tests/unit/cli/test_config.py",
+    "apply": "tests/integration/test_apply_cli.py",
+    "diff": "tests/integration/test_apply_cli.py",
     "completion": "tests/unit/cli/test_completion.py",
     "up": "tests/unit/cli/test_up.py",
     "demo": "tests/e2e/test_demo.py",
