@@ -166,7 +166,7 @@ class _Resolver:
             self._settle(parameter)
         self._check()
         if self.findings.has_errors:
-            subject = f"parameters for blueprint {self.blueprint.name!r}"
+            subject = f"what was given for blueprint {self.blueprint.name!r}"
             raise ParametersInvalid(subject, self.findings.all())
         values = self.values | self.given
         return Resolved(values=values, given=self.given, findings=self.findings.all())

@@ -86,7 +86,7 @@ def _refuse(blueprint: Blueprint, *, ours: Findings, given: Findings) -> None:
     if ours.has_errors:
         raise BlueprintInvalid(f"blueprint {blueprint.name!r}", ours.all())
     if given.has_errors:
-        raise ParametersInvalid(f"parameters for blueprint {blueprint.name!r}", given.all())
+        raise ParametersInvalid(f"what was given for blueprint {blueprint.name!r}", given.all())
 
 
 def _check_values(blueprint: Blueprint, values: Mapping[str, str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,9 +21,9 @@ from flowsvc.cli.output import (
 from flowsvc.cli.settings import Settings, actor, ask
 
 if TYPE_CHECKING:
-    from flowsvc.model import Change, Done, Preview, VariantChange
+    from flowsvc.model import Change, Done, Flows, Preview, VariantChange
 
-__all__ = ["How", "carry_out", "change_options", "force_option", "see_it_run"]
+__all__ = ["How", "carry_out", "change_options", "force_option", "make"]
 
 WAIT_S = 60.0
 """How long a change waits until the flow runs, where no --timeout is given."""
@@ -125,15 +125,29 @@ def carry_out(
     """
     if how.dry_run:
         show_preview(ask(settings, lambda flows: flows.preview(request)), output)
-    else:
-        done = ask(settings, lambda flows: flows.change(request))
-        show_done(done, name=name, did=did, output=output)
-        if how.wait:
-            see_it_run(settings, name, done, everywhere=everywhere)
+        return
+    make(
+        settings,
+        lambda flows: flows.change(request),
+        how,
+        name=name,
+        did=did,
+        output=output,
+        everywhere=everywhere,
+    )
 
 
-def see_it_run(settings: Settings, flow_id: str, done: Done, *, everywhere: bool) -> None:
-    """Return once the flow runs as ``done`` has made it; what lacks is told on stderr.
+def make(
+    settings: Settings,
+    change: Callable[[Flows], Awaitable[Done]],
+    how: How,
+    *,
+    name: str,
+    did: str,
+    output: str,
+    everywhere: bool = False,
+) -> None:
+    """Make a change, print what was done, and wait until flow ``name`` runs so, if asked to.
 
     Raises ``TimeoutError``, and ``FlowServiceError`` for a flow that will not run.
     """
@@ -142,11 +156,18 @@ def see_it_run(settings: Settings, flow_id: str, done: Done, *, everywhere: bool
     source = click.get_current_context().get_parameter_source("timeout_s")
     given = source is not click.core.ParameterSource.DEFAULT
     wait_s = settings.timeout_s if given else WAIT_S
-    judge(
-        wait_for(settings, flow_id, done.revision, everywhere=everywhere, wait_s=wait_s),
-        everywhere=everywhere,
-    )
-    click.echo(f"{flow_id} runs", err=True)
+
+    async def question(flows: Flows) -> None:
+        done = await change(flows)
+        show_done(done, name=name, did=did, output=output)
+        if how.wait:
+            status = await wait_for(
+                flows, name, done.revision, everywhere=everywhere, wait_s=wait_s
+            )
+            judge(status, everywhere=everywhere)
+            click.echo(f"{name} runs", err=True)
+
+    ask(settings, question)
 
 
 # -- what would be done --------------------------------------------------------------------------

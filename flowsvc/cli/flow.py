@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from flowsvc.cli import flow_look, flow_status, history
-from flowsvc.cli.changes import How, carry_out, change_options, see_it_run
+from flowsvc.cli.changes import How, carry_out, change_options, make
 from flowsvc.cli.completion import complete
 from flowsvc.cli.given import collect, parameter_options, reset_option
-from flowsvc.cli.output import output_option, show_done
-from flowsvc.cli.settings import Settings, ask, connection_options
+from flowsvc.cli.output import output_option
+from flowsvc.cli.settings import Settings, connection_options
 
 if TYPE_CHECKING:
     from flowsvc.model import PauseFlow
@@ -258,10 +258,14 @@ def restart(*, settings: Settings, how: How, output: str, flow_id: str) -> None:
         carry_out(settings, request, how, name=flow_id, did="restarted", output=output)
         click.echo("after that, a second transaction puts the same variants back", err=True)
         return
-    done = ask(settings, lambda flows: flows.restart_flow(request))
-    show_done(done, name=flow_id, did="restarted", output=output)
-    if how.wait:
-        see_it_run(settings, flow_id, done, everywhere=False)
+    make(
+        settings,
+        lambda flows: flows.restart_flow(request),
+        how,
+        name=flow_id,
+        did="restarted",
+        output=output,
+    )
 
 
 @group.command()

@@ -136,7 +136,10 @@ def wait(
       flowctl flow wait f1 --everywhere --revision 42
     """
 
-    status = wait_for(settings, flow_id, revision or 0, everywhere=everywhere, wait_s=wait_s)
+    status = ask(
+        settings,
+        lambda flows: wait_for(flows, flow_id, revision or 0, everywhere=everywhere, wait_s=wait_s),
+    )
     if output in DATA:
         print_data(as_json(status), output)
     judge(status, everywhere=everywhere)
@@ -176,33 +179,29 @@ def watch(*, settings: Settings, output: str, flow_ids: tuple[str, ...]) -> None
 # -- waiting -------------------------------------------------------------------------------------
 
 
-def wait_for(
-    settings: Settings, flow_id: str, revision: int, *, everywhere: bool, wait_s: float
+async def wait_for(
+    flows: Flows, flow_id: str, revision: int, *, everywhere: bool, wait_s: float
 ) -> FlowStatus:
     """Wait until a flow runs, or does not for a reason; what lacks is told on stderr meanwhile."""
+    from flowsvc import waiting
+    from flowsvc.status import lacking, settled
+    from kvconfig.model import Revision
 
-    async def question(flows: Flows) -> FlowStatus:
-        from flowsvc import waiting
-        from flowsvc.status import lacking, settled
-        from kvconfig.model import Revision
+    at = Revision(revision)
 
-        at = Revision(revision)
+    def tell(status: FlowStatus) -> str:
+        if settled(status, revision=at, everywhere=everywhere):
+            return ""
+        lacks = lacking(status, revision=at, everywhere=everywhere)
+        return f"{status.flow} is {status.state}: {lacks}"
 
-        def tell(status: FlowStatus) -> str:
-            if settled(status, revision=at, everywhere=everywhere):
-                return ""
-            lacks = lacking(status, revision=at, everywhere=everywhere)
-            return f"{status.flow} is {status.state}: {lacks}"
-
-        return await waiting.wait(
-            _Told(flows, flow_id, tell),
-            flow_id,
-            revision=at,
-            everywhere=everywhere,
-            timeout_s=wait_s,
-        )
-
-    return ask(settings, question)
+    return await waiting.wait(
+        _Told(flows, flow_id, tell),
+        flow_id,
+        revision=at,
+        everywhere=everywhere,
+        timeout_s=wait_s,
+    )
 
 
 class _Told:
