@@ -22,6 +22,7 @@ from flowsvc.cli import (
     fsck,
     import_,
     migrate,
+    rbac,
     serve,
     up,
 )
@@ -64,6 +65,7 @@ for _command in (
     migrate.command,
     fsck.command,
     doctor.command,
+    rbac.group,
     serve.command,
     up.command,
     demo.command,
