@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["group"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+T = TypeVar("T")
 
 SUPERUSER = "root"
 
@@ -120,8 +121,8 @@ def _options(function: Function) -> Function:
 prune_option = click.option(
     "--prune",
     is_flag=True,
-    help="Also delete roles of processors that are gone, and take roles from users who have them "
-    "and should not.",
+    help="Also take away what is too much: rights that a role of ours should not have, roles of "
+    "processors that are gone, and our roles from users who should not have them.",
 )
 
 
@@ -140,7 +141,7 @@ def plan_command(*, asked: Asked, prune: bool, no_password: bool, output: str) -
       flowctl rbac plan --reads chunker=prompt,tool
       flowctl rbac plan --root @staging -o etcdctl
     """
-    steps, _ = run(_difference(asked))
+    steps, _ = _as_root(_difference(asked))
     mine = [step for step in steps if _done_by_apply(step, prune=prune)]
     if output == "etcdctl":
         import shlex
@@ -151,8 +152,6 @@ def plan_command(*, asked: Asked, prune: bool, no_password: bool, output: str) -
             click.echo(shlex.join(["etcdctl", *etcdctl(step, password=not no_password)]))
     else:
         show(mine, STEP, output)
-    if not mine:
-        click.echo("nothing to do", err=True)
     _tell_rest(steps, mine)
 
 
@@ -194,10 +193,10 @@ def apply_command(
 ) -> None:
     """Make roles and users as planned; a second time there is nothing to do.
 
-    Looks at what stands and does what is missing, one commit each; broken off, it can be run
-    again. Roles that it did not make, and users, are never removed; the password of a user who is
-    there already stays. Once etcd asks who comes, it takes root: ETCDCTL_USER=root:PASSWORD, or a
-    certificate of that name.
+    Looks at what stands and adds what is missing, one commit each; broken off, it can be run
+    again. It takes nothing away without --prune, and even then only what is called kvconfig/…:
+    never a user, nor his password. Once etcd asks who comes, it takes root:
+    ETCDCTL_USER=root:PASSWORD, or a certificate of that name.
 
     \b
     Example:
@@ -220,7 +219,7 @@ def apply_command(
 
     done: list[Step] = []
     try:
-        steps, enabled = run(
+        steps, enabled = _as_root(
             _applied(asked, done, password_of, prune=prune, enable_auth=enable_auth)
         )
     except BaseException:
@@ -228,8 +227,6 @@ def apply_command(
             show(done, STEP, output)
         raise
     show(done, STEP, output)
-    if not done:
-        click.echo("nothing to do", err=True)
     _tell_rest(steps, done)
     if enabled:
         click.echo(ENABLED, err=True)
@@ -248,8 +245,8 @@ def check_command(*, asked: Asked, output: str) -> None:
       flowctl rbac check --processors processors.json
       flowctl rbac check --reads chunker=prompt -o json
     """
-    steps, enabled = run(_difference(asked))
-    show(list(steps), STEP, output)
+    steps, enabled = _as_root(_difference(asked))
+    show(list(steps), FINDING, output)
     if not enabled:
         click.echo(f"warning: {AUTH_IS_OFF}", err=True)
     excess = sum(step.excess for step in steps)
@@ -260,6 +257,19 @@ def check_command(*, asked: Asked, output: str) -> None:
 
 
 # -- what they ask -------------------------------------------------------------------------------
+
+
+def _as_root(question: Coroutine[Any, Any, T]) -> T:
+    """Its answer; where etcd gives none to this user, who has to ask."""
+    from kvconfig.errors import PermissionDenied
+
+    try:
+        return run(question)
+    except PermissionDenied as error:
+        if error.key:
+            raise
+        hint = "users and roles are told and changed for root only: ETCDCTL_USER=root:PASSWORD"
+        raise click.ClickException(hint) from error
 
 
 async def _difference(asked: Asked) -> tuple[tuple[Step, ...], bool]:
@@ -331,7 +341,7 @@ def _done_by_apply(step: Step, *, prune: bool) -> bool:
 
 # -- what they print -----------------------------------------------------------------------------
 
-MENDED_BY = {"always": "apply", "prune": "apply --prune", "by hand": "etcdctl"}
+MENDED_BY = {"always": "apply", "prune": "apply --prune", "by hand": "you"}
 
 
 def _as_json(step: Step) -> dict[str, Any]:
@@ -345,7 +355,9 @@ def _as_json(step: Step) -> dict[str, Any]:
     }
 
 
-STEP = View(
+STEP = View(name=str, columns={"STEP": str}, as_json=_as_json)
+
+FINDING = View(
     name=str,
     columns={
         "FOUND": lambda step: "too much" if step.excess else "too little",
@@ -357,7 +369,9 @@ STEP = View(
 
 
 def _tell_rest(steps: Sequence[Step], mine: Sequence[Step]) -> None:
-    """What is too much, and stays."""
+    """What is too much, and stays; and that there is nothing else."""
+    if not mine:
+        click.echo("nothing to do", err=True)
     for step in steps:
         if step not in mine:
-            click.echo(f"left: {step} ({MENDED_BY[step.when]})", err=True)
+            click.echo(f"left to {MENDED_BY[step.when]}: {step}", err=True)

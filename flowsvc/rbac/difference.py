@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 When: TypeAlias = Literal["always", "prune", "by hand"]
-"""Who does it: ``apply``, ``apply --prune``, or a person only: it takes away what is not ours."""
+"""Who does it: ``apply``, ``apply --prune``, or only a person, where what is taken is not ours."""
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,17 +43,17 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """One change. ``excess``: it takes something away that somebody may do and should not."""
+    """One change."""
+
+    @property
+    def when(self) -> When:
+        """Who does it; all but ``always`` takes away what somebody may do and should not."""
+        return "always"
 
     @property
     def excess(self) -> bool:
         """Whether there is too much now, rather than too little."""
         return self.when != "always"
-
-    @property
-    def when(self) -> When:
-        """Who does it."""
-        return "always"
 
 
 class AddRole(Step, frozen=True, kw_only=True, tag=True):
@@ -73,10 +73,11 @@ class GrantRange(Step, frozen=True, kw_only=True, tag=True):
     before: Grant | None = None
 
     @property
-    def excess(self) -> bool:
-        """Where the role may write what it should only read, or the other way round."""
+    def when(self) -> When:
+        """To prune where the role may do there what it should not."""
         before, after = self.before, self.grant
-        return before is not None and ((before.write > after.write) or (before.read > after.read))
+        narrower = before is not None and (before.write > after.write or before.read > after.read)
+        return "prune" if narrower else "always"
 
     def __str__(self) -> str:
         return f"let {self.role} {right(self.grant)} {_where(self.grant.range)}"
@@ -89,9 +90,9 @@ class RevokeRange(Step, frozen=True, kw_only=True, tag=True):
     grant: Grant
 
     @property
-    def excess(self) -> bool:
-        """Always."""
-        return True
+    def when(self) -> When:
+        """A type of configuration may just have been left out where it was planned."""
+        return "prune"
 
     def __str__(self) -> str:
         return f"let {self.role} no longer {right(self.grant)} {_where(self.grant.range)}"

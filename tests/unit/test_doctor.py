@@ -300,7 +300,7 @@ SICK: dict[str, tuple[Facts, str, str, str, str]] = {
         "auth",
         "warning",
         "off",
-        "auth enable",
+        "rbac apply --enable-auth",
     ),
     "certificates and no users": (
         with_(auth=False, user=""),

@@ -49,7 +49,7 @@ def test_help_teaches(tmp_path: Path) -> None:
 
 def test_something_is_to_run(tmp_path: Path) -> None:
     """No processor at all is a mistake, and so is a group that is not there."""
-    assert "what is to run? give a PROCESSOR, or --group FILE" in refused()
+    assert "which processors? give a PROCESSOR, or --group FILE" in refused()
     assert f"'{tmp_path}/nope' does not exist" in refused("--group", f"{tmp_path}/nope")
 
 
