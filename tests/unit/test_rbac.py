@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from flowsvc.errors import InvalidInput
+from flowsvc.doctor.safety import covers
+from flowsvc.errors import AlreadyExists, InvalidInput
+from flowsvc.model import PauseFlow, ResumeFlow, StartFlow, StopFlow
 from flowsvc.rbac import Policy, Standing, described, difference, etcdctl, policy
 from flowsvc.rbac.difference import (
     AddRole,
@@ -21,13 +26,17 @@ from flowsvc.rbac.difference import (
 )
 from flowsvc.rbac.policy import is_ours
 from flowsvc.rbac.processors import processors_in
+from flowsvc.service import FlowService
 from kvconfig.codec import encode
+from kvconfig.errors import PermissionDenied
 from kvconfig.etcd.messages import grant_of, permission_of
 from kvconfig.etcd.server import Grant
 from kvconfig.keys import Range, one, prefix
 from kvconfig.keyspace import RESERVED_TYPES, Keyspace, VariantName
+from kvconfig.memory import MemoryStore
 from kvconfig.model import KeyValue, LeaseId, Revision
 from kvconfig.records import FlowRecord, FlowVariants
+from kvconfig.txn import Commit, Delete, Put, Txn
 
 KS = Keyspace()
 ROOTS = [Keyspace(), Keyspace("@staging")]
@@ -354,3 +363,48 @@ def test_what_describe_prints_is_understood():
     for wrong in (b"", b"{}", b'[{"config": []}]', b'[{"id": "a", "config": "prompt"}]'):
         with pytest.raises(InvalidInput, match="processors describe"):
             described(wrong, "x")
+
+
+# -- what newer versions of etcd check -----------------------------------------------------------
+
+
+class Strict(MemoryStore):
+    """Lets one role in, and looks at every key of every branch: as etcd does from 3.5.33 on."""
+
+    def __init__(self, grants: Sequence[Grant]) -> None:
+        super().__init__()
+        self._readable = [grant.range for grant in grants if grant.read]
+        self._writable = [grant.range for grant in grants if grant.write]
+        self.nested = 0
+
+    async def commit(self, txn: Txn) -> Commit:
+        self._check(txn)
+        return await super().commit(txn)
+
+    def _check(self, txn: Txn) -> None:
+        for each in (*txn.compares, *txn.then, *txn.otherwise):
+            if isinstance(each, Txn):
+                self.nested += 1
+                self._check(each)
+            else:
+                granted = self._writable if isinstance(each, Put | Delete) else self._readable
+                end = getattr(each, "end", b"")
+                wanted = Range(each.key, end) if end else one(each.key)
+                if not covers(granted, wanted):
+                    raise PermissionDenied(each.key)
+
+
+async def test_a_flow_that_takes_nested_transactions_needs_no_further_right():
+    """Nor does the read by which a nested guard ends it all: each key is the flow service's."""
+    keyspace = Keyspace("@staging")
+    entries: dict[str, Any] = {f"p{n}:{{id}}": {"topics": {}} for n in range(300)}
+    store = Strict(grants_of(policy(keyspace, {}), "flow-service"))
+    async with FlowService(store, keyspace) as service:
+        await service.put_blueprint("b", encode({"flow": entries}))
+        await service.start_flow(StartFlow(flow="f1", blueprint_name="b"))
+        assert store.nested
+        with pytest.raises(AlreadyExists):
+            await service.start_flow(StartFlow(flow="f1", blueprint_name="b"))
+        await service.change(PauseFlow(flow="f1"))
+        await service.change(ResumeFlow(flow="f1"))
+        await service.stop_flow(StopFlow(flow="f1"))
