@@ -1,0 +1,223 @@
+"""``flowctl rbac`` on a real etcd: planned, applied, checked, and nothing done twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+import stat
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from flowsvc.cli import main
+from flowsvc.rbac import Standing, look
+from kvconfig.devserver import DevServer, EtcdBinary
+from kvconfig.errors import Unavailable
+from kvconfig.etcd import Access, connect
+from kvconfig.etcd.users import Users, administering
+from kvconfig.keyspace import Keyspace
+from kvconfig.txn import Put, Txn
+from processors.cli import main as processors_cli
+from tests.robustness.admin import ROOT
+from tests.unit.cli.commands import commands
+
+Etcdctl = Callable[..., Awaitable[str]]
+KS = Keyspace()
+READS = ("--reads", "chunker=prompt")
+CHUNKER = "kvconfig/processor/chunker"
+
+
+@pytest.fixture
+async def endpoint(etcd_binary: EtcdBinary, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+    """An etcd with a blueprint, and no users yet; commands go there."""
+    async with DevServer(etcd_binary, extra_args=["--bcrypt-cost=4"]) as server:
+        async with connect([server.endpoint]) as store:
+            blueprint = Put(KS.flow_blueprint("b"), b'{"flow":{"chunker:{id}":{}}}')
+            await store.commit(Txn(then=(blueprint,)))
+        monkeypatch.setenv("ETCDCTL_ENDPOINTS", server.endpoint)
+        yield server.endpoint
+
+
+async def rbac(*args: str) -> int:
+    """Its exit code."""
+    return await asyncio.to_thread(main, ["rbac", *args])
+
+
+async def stands(endpoint: str, keyspace: Keyspace = KS) -> Standing:
+    async with administering(Access(endpoints=(endpoint,)), keyspace.layout()) as users:
+        return await look(users, keyspace)
+
+
+async def test_applied_twice_it_does_nothing(
+    endpoint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Planned is what is applied; then all is as planned, but that nobody is asked who he is."""
+    assert await rbac("plan", *READS, "-o", "json") == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert await stands(endpoint) == Standing()
+    assert await rbac("apply", *READS, "--no-password", "-o", "json") == 0
+    assert json.loads(capsys.readouterr().out) == planned
+    once = await stands(endpoint)
+    assert await rbac("apply", *READS) == 0
+    assert capsys.readouterr().err == "nothing to do\n"
+    assert await stands(endpoint) == once
+    assert await rbac("check", *READS) == 1
+    said = capsys.readouterr()
+    assert said.out.splitlines() == ["FOUND  MENDED BY  STEP"]
+    assert "auth is off" in said.err
+    assert "all is as planned" in said.err
+
+
+async def test_what_others_made_stays(
+    endpoint: str, etcdctl: Etcdctl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Too much is told, and taken away by --prune where it is ours; the rest is left to people. The
+    system of another root is another's."""
+    staging = ("--root", "@staging")
+    for args in (READS, (*staging, "--reads", "chunker=prompt")):
+        assert await rbac("apply", *args, "--no-password") == 0
+    theirs = await stands(endpoint, Keyspace("@staging"))
+    await etcdctl(endpoint, "role", "add", "theirs")
+    await etcdctl(endpoint, "user", "grant-role", "chunker", "theirs")
+    await etcdctl(endpoint, "role", "grant-permission", CHUNKER, "readwrite", "--prefix", "/tool/")
+    await etcdctl(endpoint, "role", "add", "kvconfig/processor/gone")
+    capsys.readouterr()
+    assert await rbac("check", *READS, "-o", "json") == 1
+    found = {step["step"]: step["mended-by"] for step in json.loads(capsys.readouterr().out)}
+    assert found == {
+        f"let {CHUNKER} no longer readwrite /tool/*": "apply --prune",
+        "delete role kvconfig/processor/gone": "apply --prune",
+        "take the role theirs from user chunker": "you",
+    }
+    assert await rbac("apply", *READS) == 0
+    assert capsys.readouterr().err.count("left to ") == 3
+    assert await rbac("apply", *READS, "--prune") == 0
+    assert capsys.readouterr().err == "left to you: take the role theirs from user chunker\n"
+    after = await stands(endpoint)
+    assert "kvconfig/processor/gone" not in after.roles
+    assert after.users["chunker"] == (CHUNKER, "theirs")
+    assert (await stands(endpoint, Keyspace("@staging"))).roles == theirs.roles
+
+
+async def test_passwords_are_made_once(
+    endpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Into a file of their owner alone, never to the screen; it is not written over, and goes with
+    --passwords. Who has none given is named before anything is done."""
+    file = tmp_path / "passwords"
+    assert await rbac("apply", *READS) == 2
+    assert "new users: flow-service, operator, viewer, chunker; " in capsys.readouterr().err
+    assert await stands(endpoint) == Standing()
+    assert await rbac("apply", *READS, "--generate", str(file)) == 0
+    said = capsys.readouterr()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    made = dict(line.split(":", 1) for line in file.read_text().splitlines())
+    assert set(made) == {"flow-service", "operator", "viewer", "chunker"}
+    assert len(set(made.values())) == 4
+    assert not any(password in said.out + said.err for password in made.values())
+
+    ada = (*READS, "--user", "ada=operator")
+    assert await rbac("apply", *ada, "--generate", str(file)) == 2
+    assert "is there already" in capsys.readouterr().err
+    for text in ("bob:x\n", "secret-without-user\n"):
+        file.write_text(text)
+        assert await rbac("apply", *ada, "--passwords", str(file)) == 2
+        assert "secret" not in capsys.readouterr().err
+    assert "ada" not in (await stands(endpoint)).users
+    file.write_text("ada:a:b\n")
+    assert await rbac("apply", *ada, "--passwords", str(file)) == 0
+    assert (await stands(endpoint)).users["ada"] == ("kvconfig/operator",)
+
+
+async def test_auth_is_enabled_last_and_only_with_root(
+    endpoint: str,
+    etcdctl: Etcdctl,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Without a root that could undo it, nothing at all is done; with one, all others are asked."""
+    enable = ("apply", *READS, "--no-password", "--enable-auth")
+    assert await rbac(*enable) == 2
+    assert "etcdctl user grant-role root root" in capsys.readouterr().err
+    assert await stands(endpoint) == Standing()
+    await etcdctl(endpoint, "user", "add", ":".join(ROOT))
+    await etcdctl(endpoint, "user", "grant-role", "root", "root")
+    # As root from the start: a user is given where etcd has none to ask for yet.
+    monkeypatch.setenv("ETCDCTL_USER", ":".join(ROOT))
+    assert await rbac(*enable) == 0
+    assert "auth is on" in capsys.readouterr().err
+    assert await rbac("check", *READS) == 0
+    assert await rbac(*enable) == 0
+    assert capsys.readouterr().err.endswith("nothing to do\n")
+    monkeypatch.delenv("ETCDCTL_USER")
+    assert await rbac("check", *READS) == 1
+    assert "authentication failed" in capsys.readouterr().err
+
+
+async def test_commands_of_etcdctl_do_the_same(
+    endpoint: str, etcdctl: Etcdctl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What `plan -o etcdctl` prints, typed line by line, leaves nothing to do."""
+    assert await rbac("plan", *READS, "--no-password", "-o", "etcdctl") == 0
+    lines = capsys.readouterr().out.splitlines()
+    for line in lines:
+        program, *args = shlex.split(line)
+        assert program == "etcdctl"
+        await etcdctl(endpoint, *args)
+    assert await rbac("apply", *READS) == 0
+    assert capsys.readouterr().err == "nothing to do\n"
+
+
+async def test_what_was_done_is_told_where_it_breaks_off(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the next run does the rest."""
+
+    async def broken(*_: object) -> None:
+        raise Unavailable("gone", endpoints=("e1",))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Users, "add_user", broken)
+        assert await rbac("apply", *READS, "--no-password") == 6
+    assert f"add role {CHUNKER}" in capsys.readouterr().out
+    assert await rbac("apply", *READS, "--no-password") == 0
+    first = capsys.readouterr().out.splitlines()[1]
+    assert first == "add user flow-service"
+
+
+def examples() -> Iterator[str]:
+    for path, command in commands():
+        if path[:1] == ("rbac",):
+            lines = (line.strip() for line in (command.help or "").splitlines())
+            yield from (line for line in lines if line.startswith(("flowctl ", "processors ")))
+
+
+async def test_every_example_works(
+    endpoint: str,
+    etcdctl: Etcdctl,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What --help shows can be typed, in the order in which it stands there."""
+    await etcdctl(endpoint, "user", "add", ":".join(ROOT))
+    await etcdctl(endpoint, "user", "grant-role", "root", "root")
+    monkeypatch.setenv("ETCDCTL_USER", ":".join(ROOT))
+    monkeypatch.chdir(tmp_path)
+    group = '[[processor]]\nclass = "processors.samples.chunker:Chunker"\n'
+    (tmp_path / "pipeline.toml").write_text(group)
+    typed = list(examples())
+    assert len(typed) > 8
+    for line in typed:
+        program, *args = shlex.split(line)
+        if program == "processors":
+            *args, _, target = args
+            described = CliRunner().invoke(processors_cli, args)
+            (tmp_path / target).write_text(described.output)
+            assert described.exit_code == 0
+        else:
+            # Which differ in what they plan; `check` tells so.
+            fine = {0, 1} if "check" in args else {0}
+            assert await asyncio.to_thread(main, args) in fine, line
