@@ -14,7 +14,9 @@ import pytest
 from google.protobuf.message import Message
 
 from flowsvc.cli import main
+from flowsvc.probe import probe
 from kvconfig.codec import encode
+from kvconfig.config import Config
 from kvconfig.devserver import DevServer, EtcdBinary
 from kvconfig.errors import AuthenticationFailed, NoSpace, PermissionDenied
 from kvconfig.etcd import Access, EtcdStore, connect
@@ -184,6 +186,18 @@ async def test_every_role_every_key_every_operation(
         found = await asyncio.gather(*(surprises(user, stores[user]) for user in READS))
     print(f"{len(READS) * len(AREAS) * len(operations)} cells")
     assert [cell for cells in found for cell in cells] == []
+
+
+async def test_looking_keeps_to_its_own_root(
+    etcd_binary: EtcdBinary, etcdctl: Etcdctl, tmp_path: Path
+) -> None:
+    """Who may read one root is not refused because there is another beside it: the doctor counts,
+    and the types of configuration are listed."""
+    async with guarded(etcd_binary, etcdctl, tmp_path) as stores:
+        types = await Config(stores["viewer"], KS).types()
+        assert {"prompt", "prompts", "tool", "flow"} < set(types)
+        facts = await probe(stores["operator"].access, KS, settle_s=0.1, silence_s=0.6)
+    assert facts.keys == len(OURS)
 
 
 # -- the ways around -----------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import sys
 from pathlib import Path
@@ -45,6 +46,20 @@ def test_help_teaches(tmp_path: Path) -> None:
     assert (chunker.path, chunker.id) == ("my.pipeline:Chunker", None)
     assert (loader.path, loader.id) == ("my.pipeline:Loader", "loader-docs")
     assert loader.arguments == {"folder": "docs"}
+
+
+def test_describe_tells_what_is_declared(group: Path) -> None:
+    """For each processor of arguments and group its id and the types that it reads; as JSON."""
+    talking = "tests.integration.talking_processor:Talking"
+    result = CliRunner().invoke(main, ["describe", f"{talking}=t", "--group", str(group)])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.output) == [
+        {"id": "t", "config": ["prompt"]},
+        {"id": "chunker", "config": []},
+    ]
+    refusal = CliRunner().invoke(main, ["describe", GENERIC])
+    assert refusal.exit_code == 2
+    assert f"give it one: {GENERIC}=ID" in refusal.output
 
 
 def test_something_is_to_run(tmp_path: Path) -> None:
