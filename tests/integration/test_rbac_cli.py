@@ -25,20 +25,30 @@ from tests.robustness.admin import ROOT
 from tests.unit.cli.commands import commands
 
 Etcdctl = Callable[..., Awaitable[str]]
-KS = Keyspace()
 READS = ("--reads", "chunker=prompt")
-CHUNKER = "kvconfig/processor/chunker"
+BLUEPRINT = b'{"flow":{"chunker:{id}":{}}}'
+
+
+@pytest.fixture
+async def space(etcd_endpoint: str, root: str, monkeypatch: pytest.MonkeyPatch) -> Keyspace:
+    """A root of its own with a blueprint, in an etcd that asks nobody; commands go there."""
+    monkeypatch.setenv("FLOWCTL_ROOT", root)
+    await a_blueprint(etcd_endpoint, Keyspace(root), monkeypatch)
+    return Keyspace(root)
 
 
 @pytest.fixture
 async def endpoint(etcd_binary: EtcdBinary, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
-    """An etcd with a blueprint, and no users yet; commands go there."""
+    """An etcd of its own, with a blueprint and no users; commands go there."""
     async with DevServer(etcd_binary, extra_args=["--bcrypt-cost=4"]) as server:
-        async with connect([server.endpoint]) as store:
-            blueprint = Put(KS.flow_blueprint("b"), b'{"flow":{"chunker:{id}":{}}}')
-            await store.commit(Txn(then=(blueprint,)))
-        monkeypatch.setenv("ETCDCTL_ENDPOINTS", server.endpoint)
+        await a_blueprint(server.endpoint, Keyspace(), monkeypatch)
         yield server.endpoint
+
+
+async def a_blueprint(endpoint: str, space: Keyspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ETCDCTL_ENDPOINTS", endpoint)
+    async with connect([endpoint]) as store:
+        await store.commit(Txn(then=(Put(space.flow_blueprint("b"), BLUEPRINT),)))
 
 
 async def rbac(*args: str) -> int:
@@ -46,24 +56,31 @@ async def rbac(*args: str) -> int:
     return await asyncio.to_thread(main, ["rbac", *args])
 
 
-async def stands(endpoint: str, keyspace: Keyspace = KS) -> Standing:
-    async with administering(Access(endpoints=(endpoint,)), keyspace.layout()) as users:
-        return await look(users, keyspace)
+async def stands(endpoint: str, space: Keyspace) -> Standing:
+    """The roles of a system, and its users."""
+    async with administering(Access(endpoints=(endpoint,)), space.layout()) as users:
+        found = await look(users, space)
+    mine = {user: roles for user, roles in found.users.items() if user.endswith(space.root)}
+    return Standing(roles=found.roles, users=mine)
+
+
+def chunker_of(space: Keyspace) -> str:
+    return f"kvconfig/{space.root}/processor/chunker"
 
 
 async def test_applied_twice_it_does_nothing(
-    endpoint: str, capsys: pytest.CaptureFixture[str]
+    etcd_endpoint: str, space: Keyspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Planned is what is applied; then all is as planned, but that nobody is asked who he is."""
     assert await rbac("plan", *READS, "-o", "json") == 0
     planned = json.loads(capsys.readouterr().out)
-    assert await stands(endpoint) == Standing()
+    assert await stands(etcd_endpoint, space) == Standing()
     assert await rbac("apply", *READS, "--no-password", "-o", "json") == 0
     assert json.loads(capsys.readouterr().out) == planned
-    once = await stands(endpoint)
+    once = await stands(etcd_endpoint, space)
     assert await rbac("apply", *READS) == 0
     assert capsys.readouterr().err == "nothing to do\n"
-    assert await stands(endpoint) == once
+    assert await stands(etcd_endpoint, space) == once
     assert await rbac("check", *READS) == 1
     said = capsys.readouterr()
     assert said.out.splitlines() == ["FOUND  MENDED BY  STEP"]
@@ -72,64 +89,71 @@ async def test_applied_twice_it_does_nothing(
 
 
 async def test_what_others_made_stays(
-    endpoint: str, etcdctl: Etcdctl, capsys: pytest.CaptureFixture[str]
+    etcd_endpoint: str, space: Keyspace, etcdctl: Etcdctl, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Too much is told, and taken away by --prune where it is ours; the rest is left to people. The
     system of another root is another's."""
-    staging = ("--root", "@staging")
-    for args in (READS, (*staging, "--reads", "chunker=prompt")):
-        assert await rbac("apply", *args, "--no-password") == 0
-    theirs = await stands(endpoint, Keyspace("@staging"))
-    await etcdctl(endpoint, "role", "add", "theirs")
-    await etcdctl(endpoint, "user", "grant-role", "chunker", "theirs")
-    await etcdctl(endpoint, "role", "grant-permission", CHUNKER, "readwrite", "--prefix", "/tool/")
-    await etcdctl(endpoint, "role", "add", "kvconfig/processor/gone")
+    other = Keyspace(f"{space.root}-2")
+    assert await rbac("apply", *READS, "--no-password") == 0
+    assert await rbac("apply", *READS, "--no-password", "--root", other.root) == 0
+    others = await stands(etcd_endpoint, other)
+    mine, theirs, user = chunker_of(space), f"theirs{space.root}", f"chunker{space.root}"
+    gone = mine.replace("chunker", "gone")
+    for command in (
+        ("role", "add", theirs),
+        ("user", "grant-role", user, theirs),
+        ("role", "grant-permission", mine, "readwrite", "--prefix", "/tool/"),
+        ("role", "add", gone),
+    ):
+        await etcdctl(etcd_endpoint, *command)
     capsys.readouterr()
     assert await rbac("check", *READS, "-o", "json") == 1
     found = {step["step"]: step["mended-by"] for step in json.loads(capsys.readouterr().out)}
     assert found == {
-        f"let {CHUNKER} no longer readwrite /tool/*": "apply --prune",
-        "delete role kvconfig/processor/gone": "apply --prune",
-        "take the role theirs from user chunker": "you",
+        f"let {mine} no longer readwrite /tool/*": "apply --prune",
+        f"delete role {gone}": "apply --prune",
+        f"take the role {theirs} from user {user}": "you",
     }
     assert await rbac("apply", *READS) == 0
     assert capsys.readouterr().err.count("left to ") == 3
     assert await rbac("apply", *READS, "--prune") == 0
-    assert capsys.readouterr().err == "left to you: take the role theirs from user chunker\n"
-    after = await stands(endpoint)
-    assert "kvconfig/processor/gone" not in after.roles
-    assert after.users["chunker"] == (CHUNKER, "theirs")
-    assert (await stands(endpoint, Keyspace("@staging"))).roles == theirs.roles
+    assert capsys.readouterr().err == f"left to you: take the role {theirs} from user {user}\n"
+    after = await stands(etcd_endpoint, space)
+    assert gone not in after.roles
+    assert after.users[user] == (mine, theirs)
+    assert await stands(etcd_endpoint, other) == others
 
 
 async def test_passwords_are_made_once(
-    endpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    etcd_endpoint: str, space: Keyspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Into a file of their owner alone, never to the screen; it is not written over, and goes with
     --passwords. Who has none given is named before anything is done."""
     file = tmp_path / "passwords"
     assert await rbac("apply", *READS) == 2
-    assert "new users: flow-service, operator, viewer, chunker; " in capsys.readouterr().err
-    assert await stands(endpoint) == Standing()
+    users = [f"{name}{space.root}" for name in ("flow-service", "operator", "viewer", "chunker")]
+    assert f"new users: {', '.join(users)}; " in capsys.readouterr().err
+    assert await stands(etcd_endpoint, space) == Standing()
     assert await rbac("apply", *READS, "--generate", str(file)) == 0
     said = capsys.readouterr()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     made = dict(line.split(":", 1) for line in file.read_text().splitlines())
-    assert set(made) == {"flow-service", "operator", "viewer", "chunker"}
+    assert list(made) == users
     assert len(set(made.values())) == 4
     assert not any(password in said.out + said.err for password in made.values())
 
-    ada = (*READS, "--user", "ada=operator")
+    name = f"ada{space.root}"
+    ada = (*READS, "--user", f"{name}=operator")
     assert await rbac("apply", *ada, "--generate", str(file)) == 2
     assert "is there already" in capsys.readouterr().err
     for text in ("bob:x\n", "secret-without-user\n"):
         file.write_text(text)
         assert await rbac("apply", *ada, "--passwords", str(file)) == 2
         assert "secret" not in capsys.readouterr().err
-    assert "ada" not in (await stands(endpoint)).users
-    file.write_text("ada:a:b\n")
+    assert name not in (await stands(etcd_endpoint, space)).users
+    file.write_text(f"{name}:a:b\n")
     assert await rbac("apply", *ada, "--passwords", str(file)) == 0
-    assert (await stands(endpoint)).users["ada"] == ("kvconfig/operator",)
+    assert (await stands(etcd_endpoint, space)).users[name] == (f"kvconfig/{space.root}/operator",)
 
 
 async def test_auth_is_enabled_last_and_only_with_root(
@@ -142,7 +166,7 @@ async def test_auth_is_enabled_last_and_only_with_root(
     enable = ("apply", *READS, "--no-password", "--enable-auth")
     assert await rbac(*enable) == 2
     assert "etcdctl user grant-role root root" in capsys.readouterr().err
-    assert await stands(endpoint) == Standing()
+    assert await stands(endpoint, Keyspace()) == Standing()
     await etcdctl(endpoint, "user", "add", ":".join(ROOT))
     await etcdctl(endpoint, "user", "grant-role", "root", "root")
     # As root from the start: a user is given where etcd has none to ask for yet.
@@ -158,7 +182,7 @@ async def test_auth_is_enabled_last_and_only_with_root(
 
 
 async def test_commands_of_etcdctl_do_the_same(
-    endpoint: str, etcdctl: Etcdctl, capsys: pytest.CaptureFixture[str]
+    etcd_endpoint: str, space: Keyspace, etcdctl: Etcdctl, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What `plan -o etcdctl` prints, typed line by line, leaves nothing to do."""
     assert await rbac("plan", *READS, "--no-password", "-o", "etcdctl") == 0
@@ -166,13 +190,26 @@ async def test_commands_of_etcdctl_do_the_same(
     for line in lines:
         program, *args = shlex.split(line)
         assert program == "etcdctl"
-        await etcdctl(endpoint, *args)
+        await etcdctl(etcd_endpoint, *args)
     assert await rbac("apply", *READS) == 0
     assert capsys.readouterr().err == "nothing to do\n"
 
 
+async def test_the_next_member_is_asked_where_one_is_away(
+    etcd_endpoint: str, space: Keyspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And where none is there, that is said."""
+    assert await rbac("plan", "--endpoints", f"127.0.0.1:1,{etcd_endpoint}") == 0
+    assert f"add role {chunker_of(space)}" in capsys.readouterr().out
+    assert await rbac("plan", "--endpoints", "127.0.0.1:1") == 6
+    assert "127.0.0.1:1" in capsys.readouterr().err
+
+
 async def test_what_was_done_is_told_where_it_breaks_off(
-    endpoint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    etcd_endpoint: str,
+    space: Keyspace,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """And the next run does the rest."""
 
@@ -182,10 +219,10 @@ async def test_what_was_done_is_told_where_it_breaks_off(
     with monkeypatch.context() as patch:
         patch.setattr(Users, "add_user", broken)
         assert await rbac("apply", *READS, "--no-password") == 6
-    assert f"add role {CHUNKER}" in capsys.readouterr().out
+    assert f"add role {chunker_of(space)}" in capsys.readouterr().out
     assert await rbac("apply", *READS, "--no-password") == 0
     first = capsys.readouterr().out.splitlines()[1]
-    assert first == "add user flow-service"
+    assert first == f"add user flow-service{space.root}"
 
 
 def examples() -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -63,6 +63,7 @@ def users_of(made: Policy) -> dict[str, list[str]]:
 # -- the policy ----------------------------------------------------------------------------------
 
 
+@settings(max_examples=50)
 @given(worlds=WORLDS, other=NAMES, variant=NAMES, keyspace=st.sampled_from(ROOTS))
 def test_a_processor_never_reaches_what_is_anothers(worlds, other, variant, keyspace):
     """Whatever it is called, and whatever it declares: not a key of another processor, not a key
@@ -84,6 +85,7 @@ def test_a_processor_never_reaches_what_is_anothers(worlds, other, variant, keys
         assert not may(grants, elsewhere.processor(processor, variant))
 
 
+@settings(max_examples=50)
 @given(worlds=WORLDS, keyspace=st.sampled_from(ROOTS))
 def test_every_range_begins_and_ends_where_a_name_does(worlds, keyspace):
     """At a slash, or at what follows all that begins with one; or it is a single key."""
@@ -283,6 +285,7 @@ def done(found: Standing, step: Step) -> Standing:
     )
 
 
+@settings(max_examples=50)
 @given(before=WORLDS, after=WORLDS)
 def test_the_steps_lead_there(before, after):
     """From nothing, and from any other plan: done in order they leave no difference but what is
