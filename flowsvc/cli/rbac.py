@@ -12,13 +12,7 @@ import click
 from flowsvc.cli.given import parse_pairs
 from flowsvc.cli.output import View, output_of, show, warn
 from flowsvc.cli.passwords import generate, read_passwords
-from flowsvc.cli.settings import (
-    Settings,
-    access_to,
-    endpoints_option,
-    root_option,
-    run,
-)
+from flowsvc.cli.settings import Settings, access_to, endpoints_option, root_option, run
 
 if TYPE_CHECKING:
     from flowsvc.rbac import Step
