@@ -269,10 +269,8 @@ def _as_root(question: Coroutine[Any, Any, T]) -> T:
 async def _difference(asked: Asked) -> tuple[tuple[Step, ...], bool]:
     """All steps, and whether etcd asks who comes."""
     from kvconfig.etcd.users import administering
-    from kvconfig.keyspace import Keyspace
 
-    keyspace = Keyspace(asked.settings.root)
-    async with administering(access_to(asked.settings), keyspace.layout()) as users:
+    async with administering(access_to(asked.settings)) as users:
         return await _steps(asked, users), users.enabled
 
 
@@ -287,10 +285,8 @@ async def _applied(
     """All steps, those done among them in ``done``; and whether auth was enabled just now."""
     from flowsvc.rbac import AddUser, carry_out
     from kvconfig.etcd.users import administering
-    from kvconfig.keyspace import Keyspace
 
-    keyspace = Keyspace(asked.settings.root)
-    async with administering(access_to(asked.settings), keyspace.layout()) as users:
+    async with administering(access_to(asked.settings)) as users:
         steps = await _steps(asked, users)
         enable = enable_auth and not users.enabled
         if enable and SUPERUSER not in (await users.users()).get(SUPERUSER, ()):

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import msgspec
 from google.protobuf.message import Message
 
-from kvconfig.errors import Unavailable
+from kvconfig.errors import AuthenticationFailed, Unavailable
 from kvconfig.etcd import rpc_pb2 as pb
 from kvconfig.etcd.access import Access
 from kvconfig.etcd.calls import Response
@@ -26,30 +26,36 @@ __all__ = ["Users", "administering"]
 
 
 @asynccontextmanager
-async def administering(
-    access: Access, key: bytes, *, timeout_s: float = 5.0
-) -> AsyncIterator[Users]:
+async def administering(access: Access, *, timeout_s: float = 5.0) -> AsyncIterator[Users]:
     """Users and roles at the first endpoint that answers, asked as the user of ``access``.
 
-    Where etcd has no users yet it is asked as nobody. ``key`` is one that may be read, for versions
-    that do not say whether they ask who comes. Raises ``Unavailable``, ``AuthenticationFailed``.
+    Where etcd has no users yet it is asked as nobody. Raises ``Unavailable``, and
+    ``AuthenticationFailed`` for a user whom etcd does not let in.
     """
     async with inspecting(access, timeout_s=timeout_s) as inspector:
         refused = Unavailable("no endpoint", endpoints=inspector.endpoints)
         for at in range(len(inspector.endpoints)):
             try:
-                if access.user:
-                    enabled: bool | None = await inspector.login(at)
-                else:
-                    enabled = await inspector.auth_enabled(at, key)
+                enabled = await _logged_in(inspector, at, access)
             except Unavailable as error:
                 refused = error
                 continue
             if not enabled:
                 access = msgspec.structs.replace(access, user="", password="")
-            yield Users(inspector, at, access, enabled=enabled is not False)
+            yield Users(inspector, at, access, enabled=enabled)
             return
         raise refused
+
+
+async def _logged_in(inspector: Inspector, at: int, access: Access) -> bool:
+    """Whether etcd asks who comes. A login shows it on every version, and whoever comes: where
+    there are no users it is refused for just that, also to nobody."""
+    try:
+        return await inspector.login(at)
+    except AuthenticationFailed:
+        if access.user:
+            raise
+        return True
 
 
 class Users:

@@ -58,7 +58,7 @@ async def rbac(*args: str) -> int:
 
 async def stands(endpoint: str, space: Keyspace) -> Standing:
     """The roles of a system, and its users."""
-    async with administering(Access(endpoints=(endpoint,)), space.layout()) as users:
+    async with administering(Access(endpoints=(endpoint,))) as users:
         found = await look(users, space)
     mine = {user: roles for user, roles in found.users.items() if user.endswith(space.root)}
     return Standing(roles=found.roles, users=mine)
