@@ -19,7 +19,6 @@ from kvconfig.keys import Range
 from kvconfig.model import KeyValue, LeaseId, Revision
 
 __all__ = [
-    "ABORT",
     "MAX_OPERATIONS",
     "Commit",
     "Compare",
@@ -33,6 +32,7 @@ __all__ = [
     "ReadResult",
     "Result",
     "Txn",
+    "abort",
     "absent",
     "assemble",
     "at_revision",
@@ -147,12 +147,17 @@ class Commit(msgspec.Struct, frozen=True):
 
 Result: TypeAlias = PutResult | DeleteResult | ReadResult | Commit
 
-ABORT = Read(b"\0", revision=Revision(2**62))
-"""In the branch of a nested transaction: ends the *whole* transaction before anything is written.
+_NEVER = Revision(2**62)
 
-A read at a revision that cannot exist yet; etcd answers OUT_OF_RANGE (measured on 3.4 and 3.5),
-``Store.commit`` raises :class:`kvconfig.errors.TransactionAborted`.
-"""
+
+def abort(key: bytes) -> Read:
+    """In the branch of a nested transaction: ends the *whole* one before anything is written.
+
+    A read at a revision that cannot exist yet; etcd answers OUT_OF_RANGE (measured on 3.4 and 3.5),
+    ``Store.commit`` raises :class:`kvconfig.errors.TransactionAborted`. ``key`` is one that the
+    sender may read: from 3.5.33, 3.6.14 and 3.7.1 on etcd looks at rights in nested ones too.
+    """
+    return Read(key, revision=_NEVER)
 
 
 def absent(key: bytes) -> Compare:
@@ -213,7 +218,7 @@ def assemble(
 
     Side by side where that fits; then a compare that fails leads to the reads ``otherwise`` (left
     out where there are more than ``limit``). If it does not fit, the parts go into nested
-    transactions, each with its own guards and :data:`ABORT` as its failure branch, and nothing is
+    transactions, each with its own guards and :func:`abort` as its failure branch, and nothing is
     read. Each nested transaction may use ``limit`` less what the outer one uses.
 
     Raises :class:`TooManyOperations` where no such transaction fits: it is never split in two.
@@ -280,7 +285,9 @@ def _pack(parts: Sequence[Guarded], room: int, most: int) -> list[list[Guarded]]
 
 def _nested(parts: Sequence[Guarded]) -> Txn:
     flat = _side_by_side(parts)
-    return Txn(flat.compares, flat.then, (ABORT,))
+    ops = (op for part in parts for op in part.ops)
+    key = next((each.key for each in (*flat.compares, *ops)), b"\0")
+    return Txn(flat.compares, flat.then, (abort(key),))
 
 
 def _lines(txn: Txn, indent: str) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""``processors run``: hosts processors in a process of their own."""
+"""``processors run`` hosts processors in a process of their own; ``describe`` tells of them."""
 
 from __future__ import annotations
 
@@ -96,21 +96,50 @@ def main() -> None:
     """The group; see its help."""
 
 
-@main.command("run", help=_RUN_HELP)
-@click.argument("processors", nargs=-1, metavar="[PROCESSOR]...")
-@click.option(
+_named = click.argument("processors", nargs=-1, metavar="[PROCESSOR]...")
+_grouped = click.option(
     "--group",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A TOML file with more of them, as above.",
+    help="A TOML file with more of them, as `processors run --help` shows it.",
 )
-@click.option(
+_with_id = click.option(
     "--id",
     "id_",
     metavar="ID",
     default="",
-    help="The id of the one PROCESSOR that is run, as PROCESSOR=ID.",
+    help="The id of the one PROCESSOR that is given, as PROCESSOR=ID.",
 )
+
+
+@main.command("describe")
+@_named
+@_grouped
+@_with_id
+def describe_command(processors: tuple[str, ...], *, group: Path | None, id_: str) -> None:
+    """Print what processors declare, as JSON: the types of configuration that each reads.
+
+    PROCESSOR is as for `processors run`; nothing is run. `flowctl rbac` makes rights of it.
+
+    \b
+    Examples:
+      processors describe my.pipeline:Chunker
+      processors describe --group pipeline.toml > processors.json
+    """
+    import json
+
+    try:
+        loaded = _loaded(processors, group, id_)
+    except CannotHost as error:
+        raise click.UsageError(str(error)) from error
+    declared = [{"id": one.id, "config": sorted(one.spec.config)} for one in loaded]
+    click.echo(json.dumps(declared, indent=2))
+
+
+@main.command("run", help=_RUN_HELP)
+@_named
+@_grouped
+@_with_id
 @click.option(
     "--endpoints",
     default="",
@@ -175,10 +204,9 @@ def run_command(
     from kvconfig import jsonlog
 
     jsonlog.configure(log_format, sys.stdout, log_level.upper())
-    sys.path.insert(0, str(Path.cwd()))
     name = instance or default_instance()
     try:
-        loaded = load_all(_candidates(processors, group, id_))
+        loaded = _loaded(processors, group, id_)
         keyspace = Keyspace(root)
         check_name(name, "instance")
         access = _access(endpoints)
@@ -200,10 +228,16 @@ def run_command(
         raise click.ClickException(str(error)) from error
 
 
+def _loaded(processors: Sequence[str], group: Path | None, id_: str) -> list[FlowProcessor]:
+    """All that are given, their modules looked for in the folder one is in first."""
+    sys.path.insert(0, str(Path.cwd()))
+    return load_all(_candidates(processors, group, id_))
+
+
 def _candidates(processors: Sequence[str], group: Path | None, id_: str) -> list[Candidate]:
     """All that is to be hosted."""
     if not processors and group is None:
-        raise click.UsageError("what is to run? give a PROCESSOR, or --group FILE")
+        raise click.UsageError("which processors? give a PROCESSOR, or --group FILE")
     if id_ and (group is not None or len(processors) != 1):
         raise click.UsageError(
             "--id is for one PROCESSOR: of several, each is given as PROCESSOR=ID"

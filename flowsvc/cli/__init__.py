@@ -27,6 +27,7 @@ from flowsvc.cli import (
     import_,
     migrate,
     processor,
+    rbac,
     serve,
     up,
 )
@@ -78,6 +79,7 @@ for _command in (
     migrate.command,
     fsck.command,
     doctor.command,
+    rbac.group,
     serve.command,
     up.command,
     demo.command,

@@ -17,12 +17,13 @@ import click
 if TYPE_CHECKING:
     from flowsvc.model import Actor, Flows
     from kvconfig.config import Configuration
-    from kvconfig.etcd import EtcdStore
+    from kvconfig.etcd import Access, EtcdStore
 
 __all__ = [
     "DEFAULT_SERVER",
     "Duration",
     "Settings",
+    "access_to",
     "actor",
     "ask",
     "ask_config",
@@ -243,17 +244,23 @@ async def open_config(settings: Settings) -> AsyncIterator[Configuration]:
 
 
 def open_store(settings: Settings) -> AbstractAsyncContextManager[EtcdStore]:
-    """etcd itself. Certificates, user and password come from the environment, as for etcdctl."""
+    """etcd itself, as :func:`access_to` says."""
+    from kvconfig.etcd import connect
+
+    return connect(access_to(settings), timeout_s=settings.timeout_s)
+
+
+def access_to(settings: Settings) -> Access:
+    """How to reach etcd; certificates, user and password from the environment, as for etcdctl."""
     import os
 
-    from kvconfig.etcd import Access, connect
+    from kvconfig.etcd import Access
 
     endpoints = {"ETCDCTL_ENDPOINTS": ",".join(settings.endpoints)}
     try:
-        access = Access.from_environ({**os.environ, **endpoints})
+        return Access.from_environ({**os.environ, **endpoints})
     except ValueError as error:
         raise click.UsageError(f"ETCDCTL_*: {error}") from error
-    return connect(access, timeout_s=settings.timeout_s)
 
 
 def actor(by: str | None, why: str) -> Actor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from flowsvc.doctor.check import Check, etcdctl, some, span, unlearnt
+from flowsvc.doctor.check import Check, etcdctl, flowctl, some, span, unlearnt
 from flowsvc.doctor.facts import Facts, Unknown
 from kvconfig.errors import show_key
 from kvconfig.keys import Range
@@ -103,7 +103,7 @@ def _open(facts: Facts) -> Check:
     mutual = facts.certificate and all(each.secure for each in facts.endpoints)
     cure = (
         "let in only who has a certificate: start etcd with --client-cert-auth",
-        "or add users, then: " + etcdctl(facts, "auth", "enable"),
+        "or add users: " + flowctl(facts, "rbac", "apply", "--enable-auth"),
     )
     return Check(
         name="auth",
@@ -159,7 +159,7 @@ def rights(facts: Facts) -> Iterator[Check]:
     ]
     means = "commands that need it are refused"
     if not unread:
-        means = "looking works; starting, changing and stopping flows is refused"
+        means = "right for who only looks or configures; starting and stopping flows is refused"
     everything = _granting(facts, facts.keyspace.everything(), write=True)
     lacking = dict.fromkeys([*unread, *unwritten])
     each = [_granting(facts, needed[type_], write=type_ in writing) for type_ in lacking]

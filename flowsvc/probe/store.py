@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 from msgspec import structs
@@ -68,8 +68,8 @@ async def below(facts: Facts, access: Access, timeout_s: float, *, write: bool) 
             known(_settled(store, keyspace, facts.settle_s), timeout_s + facts.settle_s),
             known(_flows(store, keyspace), timeout_s),
             known(_anomalies(store, keyspace), timeout_s),
-            known(_count(store, keyspace.everything()), timeout_s),
-            known(_count(store, keyspace.type_range("history")), timeout_s),
+            known(_count(store, keyspace.all_types()), timeout_s),
+            known(_count(store, [keyspace.type_range("history")]), timeout_s),
         )
         commit_s = await known(_commit_s(store), timeout_s) if write else None
     return structs.replace(
@@ -169,11 +169,10 @@ async def _anomalies(store: Store, keyspace: Keyspace) -> tuple[Anomaly, ...]:
     return tuple(found)
 
 
-async def _count(store: Store, range_: Range) -> int:
-    read = Read(range_.start, range_.end, limit=1, keys_only=True)
-    (result,) = (await store.commit(Txn(then=(read,)))).results
-    assert isinstance(result, ReadResult)
-    return result.count
+async def _count(store: Store, ranges: Iterable[Range]) -> int:
+    reads = (Read(range_.start, range_.end, limit=1, keys_only=True) for range_ in ranges)
+    results = (await store.commit(Txn(then=tuple(reads)))).results
+    return sum(result.count for result in results if isinstance(result, ReadResult))
 
 
 async def _commit_s(store: Store) -> float:

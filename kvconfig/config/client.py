@@ -121,20 +121,21 @@ class Config(Configuration):
     async def types(self, *, revision: int = 0) -> Found[str]:
         """See :meth:`Configuration.types`: a read for each, and none of values."""
         found: Found[str] = Found(revision=Revision(revision))
-        rest = self._ks.everything()
-        base = rest.start
-        while True:
-            ask = Read(rest.start, rest.end, limit=1, keys_only=True, revision=found.revision)
-            commit = await self._store.commit(Txn(then=(ask,)))
-            found.revision = found.revision or commit.revision
-            items = _reads(commit)[0].items
-            if not items:
-                return found
-            name, slash, _ = items[0].key.removeprefix(base).partition(b"/")
-            with suppress(InvalidName, UnicodeDecodeError):  # another root's, or nobody's
-                found += [check_name(name.decode(), "type")] if slash else []
-            # What comes next in byte order: "0" follows "/".
-            rest = Range(base + name + (b"0" if slash else b"\0"), rest.end)
+        base = self._ks.everything().start
+        for rest in self._ks.all_types():  # other roots are no affair of ours, nor need we be let
+            while rest.start < rest.end:
+                ask = Read(rest.start, rest.end, limit=1, keys_only=True, revision=found.revision)
+                commit = await self._store.commit(Txn(then=(ask,)))
+                found.revision = found.revision or commit.revision
+                items = _reads(commit)[0].items
+                if not items:
+                    break
+                name, slash, _ = items[0].key.removeprefix(base).partition(b"/")
+                with suppress(InvalidName, UnicodeDecodeError):  # nobody's
+                    found += [check_name(name.decode(), "type")] if slash else []
+                # What comes next in byte order: "0" follows "/".
+                rest = Range(base + name + (b"0" if slash else b"\0"), rest.end)
+        return found
 
     async def keys(self, type_: str, under: str = "", *, revision: int = 0) -> Found[str]:
         """See :meth:`Configuration.keys`."""

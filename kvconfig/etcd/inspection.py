@@ -1,7 +1,7 @@
 """What an operator asks of single members: how each is, who belongs to them, who may do what.
 
 Beside the store, which goes to whichever member answers and tries again: here each question goes
-once, to the member that is meant, and what comes back is the finding. Nothing is written.
+once, to the member that is meant, and what comes back is the finding. Nothing of it writes.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Inspector:
         those who come as somebody, by a token or a certificate: ``None``."""
         try:
             request = pb.AuthStatusRequest()
-            answer = await self._ask(at, "Auth/AuthStatus", request, pb.AuthStatusResponse)
+            answer = await self.ask(at, "Auth/AuthStatus", request, pb.AuthStatusResponse)
             return answer.enabled
         except (AuthenticationFailed, PermissionDenied):
             return True
@@ -93,29 +93,29 @@ class Inspector:
     async def grants(self, at: int) -> tuple[Grant, ...]:
         """What the user of ``access`` may read and write, by his roles."""
         user = pb.AuthUserGetRequest(name=self._access.user)
-        found = await self._ask(at, "Auth/UserGet", user, pb.AuthUserGetResponse)
+        found = await self.ask(at, "Auth/UserGet", user, pb.AuthUserGetResponse)
         if ALL_RIGHTS in found.roles:
             return (Grant(range=everything(), read=True, write=True),)
         requests = [pb.AuthRoleGetRequest(role=role) for role in found.roles]
         roles = await asyncio.gather(
-            *(self._ask(at, "Auth/RoleGet", each, pb.AuthRoleGetResponse) for each in requests)
+            *(self.ask(at, "Auth/RoleGet", each, pb.AuthRoleGetResponse) for each in requests)
         )
         return tuple(grant_of(permission) for role in roles for permission in role.perm)
 
     async def status(self, at: int) -> Member:
         """Its status. With users, newer versions tell only root."""
-        answer = await self._ask(at, "Maintenance/Status", pb.StatusRequest(), pb.StatusResponse)
+        answer = await self.ask(at, "Maintenance/Status", pb.StatusRequest(), pb.StatusResponse)
         return member_of(self.endpoints[at], answer)
 
     async def alarms(self, at: int) -> tuple[Alarm, ...]:
         """The alarms of the cluster. Takes a quorum; the status of a member has them without."""
-        answer = await self._ask(at, "Maintenance/Alarm", pb.AlarmRequest(), pb.AlarmResponse)
+        answer = await self.ask(at, "Maintenance/Alarm", pb.AlarmRequest(), pb.AlarmResponse)
         return tuple(map(alarm_of, answer.alarms))
 
     async def members(self, at: int) -> tuple[ListedMember, ...]:
         """The members of the cluster, as far as this one knows: that takes no quorum."""
         request = pb.MemberListRequest(linearizable=False)
-        answer = await self._ask(at, "Cluster/MemberList", request, pb.MemberListResponse)
+        answer = await self.ask(at, "Cluster/MemberList", request, pb.MemberListResponse)
         return tuple(map(listed_member, answer.members))
 
     async def read(
@@ -125,9 +125,9 @@ class Inspector:
         request = pb.RangeRequest(
             key=key, revision=revision, serializable=not linearizable, keys_only=True
         )
-        await self._ask(at, "KV/Range", request, pb.RangeResponse, Call(key=key))
+        await self.ask(at, "KV/Range", request, pb.RangeResponse, Call(key=key))
 
-    async def _ask(
+    async def ask(
         self,
         at: int,
         method: str,
@@ -135,6 +135,7 @@ class Inspector:
         response: type[Response],
         call: Call = Call(),  # noqa: B008 - a frozen value
     ) -> Response:
+        """One question of etcd's, by its wire name, as whoever has logged in."""
         ask = unary(method, request, response, self._timeout_s)
         try:
             return await ask(self._members.channel_to(at), self._metadata)

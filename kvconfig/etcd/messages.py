@@ -32,6 +32,7 @@ __all__ = [
     "key_value",
     "listed_member",
     "member_of",
+    "permission_of",
     "range_request",
     "txn_request",
 ]
@@ -140,6 +141,19 @@ def grant_of(permission: pb.Permission) -> Grant:
     range_ = one(key) if not end else Range(key, everything().end if end == b"\0" else end)
     read = permission.permType != pb.Permission.WRITE
     return Grant(range=range_, read=read, write=permission.permType != pb.Permission.READ)
+
+
+def permission_of(grant: Grant) -> pb.Permission:
+    """The inverse of :func:`grant_of`. Raises ValueError for a grant of nothing."""
+    if not (grant.read or grant.write):
+        raise ValueError("neither to read nor to write is no permission")
+    kind = pb.Permission.READWRITE if grant.read else pb.Permission.WRITE
+    start, end = grant.range.start, grant.range.end
+    return pb.Permission(
+        permType=kind if grant.write else pb.Permission.READ,
+        key=start,
+        range_end=b"" if grant.range == one(start) else end,
+    )
 
 
 def _compare(compare: Compare) -> pb.Compare:

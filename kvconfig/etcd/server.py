@@ -6,6 +6,7 @@ Read once when a program starts: an operator should hear of a known fault before
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -102,12 +103,26 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
     rbac: bool = False
 
 
-_OLD_RBAC = Advice(
+_NESTED = Advice(
     what="RBAC is no boundary: a nested transaction skips the checks of keys (CVE-2026-33343), and "
-    "read on one key allows a watch from that key on (GHSA-xg4h-6gfc-h4m8)",
+    "leases, alarms and compaction are anybody's (CVE-2026-33413)",
     upgrade_to="3.5.33, 3.6.14 or 3.7.1",
     rbac=True,
 )
+_WATCH = Advice(
+    what="RBAC hides nothing: read on one key allows a watch from that key on, to the last one "
+    "(GHSA-xg4h-6gfc-h4m8)",
+    upgrade_to="3.5.33, 3.6.14 or 3.7.1",
+    rbac=True,
+)
+_FULL = Advice(
+    what="RBAC ends where space does: under NOSPACE nobody's rights are checked for deletes, users "
+    "and roles, and who may write one key can fill the database (etcd pull request 22386)",
+    upgrade_to="3.6.14 or 3.7.1",
+    rbac=True,
+)
+"""Measured on 3.4.23 and 3.5.30; 3.6 is said to be free of it."""
+
 _LOST_DATA = Advice(
     what="committed data can be lost after a crash (etcd issue 13766)", upgrade_to="3.5.6 or newer"
 )
@@ -141,7 +156,21 @@ def advise(version: Version) -> list[Advice]:
         advice.append(_LOST_DATA)
     if version < (3, 4, 25) or (3, 5, 0) <= version < (3, 5, 8):
         advice.append(_PROGRESS)
-    mended = {5: 33, 6: 14, 7: 1}
-    if version[0] == 3 and version[2] < mended.get(version[1], 0 if version[1] > 7 else 10**9):
-        advice.append(_OLD_RBAC)
+    if _before(version, {4: 42, 5: 28, 6: 9, 7: 0}):
+        advice.append(_NESTED)
+    if _before(version, {5: 33, 6: 14, 7: 1}):
+        advice.append(_WATCH)
+    if version < (3, 6, 0):
+        advice.append(_FULL)
     return advice
+
+
+def _before(version: Version, mended: Mapping[int, int]) -> bool:
+    """Whether a fault is still there: by minor version of 3, the first patch without it.
+
+    Lines that are older than all of these never got the patch; newer ones always had it.
+    """
+    major, minor, patch = version
+    if major != 3 or minor > max(mended):
+        return major < 3
+    return minor not in mended or patch < mended[minor]

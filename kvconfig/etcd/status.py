@@ -88,6 +88,6 @@ def from_cancel_reason(reason: str, key: bytes) -> StoreError | None:
     """Why the server refused a watch, where its words are known."""
     if "permission denied" in reason:
         return PermissionDenied(key)
-    if "auth" in reason:
+    if "auth" in reason or "user name is empty" in reason:  # the latter of those without a token
         return AuthenticationFailed(reason)
     return None

@@ -18,7 +18,6 @@ from kvconfig.keys import Range, prefix
 from kvconfig.model import KeyValue, Revision
 from kvconfig.store import Store, list_all
 from kvconfig.txn import (
-    ABORT,
     Compare,
     Delete,
     DeleteResult,
@@ -28,6 +27,7 @@ from kvconfig.txn import (
     Read,
     ReadResult,
     Txn,
+    abort,
     absent,
     empty,
     exists,
@@ -147,7 +147,8 @@ async def test_4096(store: Store, base: bytes) -> None:
     """64 times 64 puts, nested, are one transaction at one revision."""
     groups = [[Put(base + b"%02d/%02d" % (n, m), b"v") for m in range(64)] for n in range(64)]
     nested = (
-        Txn(tuple(absent(op.key) for op in group), tuple(group), (ABORT,)) for group in groups
+        Txn(tuple(absent(op.key) for op in group), tuple(group), (abort(group[0].key),))
+        for group in groups
     )
     answer = await store.commit(Txn(then=tuple(nested)))
     page = await list_all(store, prefix(base))
@@ -158,8 +159,8 @@ async def test_4096(store: Store, base: bytes) -> None:
 async def test_abort(store: Store, base: bytes) -> None:
     """A nested guard that does not hold ends the whole: nothing is written, no revision is made."""
     before = await put(store, (base + b"taken", b"1"))
-    guarded = Txn((absent(base + b"taken"),), (Put(base + b"taken", b"2"),), (ABORT,))
-    for op in (guarded, Txn(then=(Put(base + b"b", b""), guarded)), ABORT):
+    guarded = Txn((absent(base + b"taken"),), (Put(base + b"taken", b"2"),), (abort(base),))
+    for op in (guarded, Txn(then=(Put(base + b"b", b""), guarded)), abort(base)):
         with pytest.raises(TransactionAborted):
             await store.commit(Txn(then=(Put(base + b"a", b""), op)))
         with pytest.raises(TransactionAborted):

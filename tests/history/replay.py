@@ -16,7 +16,6 @@ from kvconfig.keys import Range
 from kvconfig.memory.faults import Restored
 from kvconfig.model import Event, KeyValue, LeaseId, Revision
 from kvconfig.txn import (
-    ABORT,
     Commit,
     Compare,
     Delete,
@@ -27,6 +26,7 @@ from kvconfig.txn import (
     ReadResult,
     Result,
     Txn,
+    abort,
 )
 from tests.history.record import Journal
 
@@ -127,7 +127,7 @@ def perform(txn: Txn, state: State, revision: Revision) -> Effect | None:
                 return None
             changes |= inner.changes
             results.append(Commit(inner.succeeded, revision, inner.results))
-        elif op == ABORT:
+        elif op == abort(op.key):
             return None
         elif isinstance(op, Put):
             changes[op.key] = (op.value, op.lease)

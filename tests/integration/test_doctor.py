@@ -259,6 +259,8 @@ async def test_an_old_etcd() -> None:
         ("warning", "committed data"),
         ("note", "progress that "),
         ("note", "RBAC is no bou"),
+        ("note", "RBAC hides not"),
+        ("note", "RBAC ends wher"),
     ]
     (size,) = (check for check in examine(facts) if check.name == "size")
     assert "quota 2 GiB" in size.found

@@ -16,7 +16,7 @@ from kvconfig.records import LAYOUT_VERSION, InstanceStatus, VariantFailure
 
 MIB, DAY_S = 2**20, 86_400.0
 SPACE = Keyspace()
-NEW = "3.5.33"
+NEW = "3.6.14"
 NO = Unknown("no answer within 5 s")
 
 

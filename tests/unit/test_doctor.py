@@ -174,11 +174,11 @@ SICK: dict[str, tuple[Facts, str, str, str, str]] = {
         "slow",
     ),
     "versions that differ": (
-        with_first(version="3.6.14"),
+        with_first(version="3.6.15"),
         "version",
         "warning",
-        "3.5.33 and 3.6.14",
-        "to 3.6.14",
+        "3.6.14 and 3.6.15",
+        "to 3.6.15",
     ),
     "NOSPACE": (
         with_(alarms=(Alarm("NOSPACE", 255),)),
@@ -300,7 +300,7 @@ SICK: dict[str, tuple[Facts, str, str, str, str]] = {
         "auth",
         "warning",
         "off",
-        "auth enable",
+        "rbac apply --enable-auth",
     ),
     "certificates and no users": (
         with_(auth=False, user=""),
@@ -479,9 +479,9 @@ def test_a_fault_of_rbac_matters_where_there_are_users() -> None:
         facts = structs.replace(facts, endpoints=facts.endpoints[:1])
         return [check.verdict for check in named(facts, "version")]
 
-    assert verdicts("3.5.32") == ["warning"]
-    assert verdicts("3.5.32", auth=False) == ["note"]
-    assert verdicts("3.5.1", auth=False) == ["warning", "note", "note"]
+    assert verdicts("3.5.32") == ["warning", "warning"]
+    assert verdicts("3.5.32", auth=False) == ["note", "note"]
+    assert verdicts("3.5.1", auth=False) == ["warning", *["note"] * 4]
 
 
 def test_commands_go_where_we_went() -> None:

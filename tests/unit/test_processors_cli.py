@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import sys
 from pathlib import Path
@@ -47,9 +48,23 @@ def test_help_teaches(tmp_path: Path) -> None:
     assert loader.arguments == {"folder": "docs"}
 
 
+def test_describe_tells_what_is_declared(group: Path) -> None:
+    """For each processor of arguments and group its id and the types that it reads; as JSON."""
+    talking = "tests.integration.talking_processor:Talking"
+    result = CliRunner().invoke(main, ["describe", f"{talking}=t", "--group", str(group)])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.output) == [
+        {"id": "t", "config": ["prompt"]},
+        {"id": "chunker", "config": []},
+    ]
+    refusal = CliRunner().invoke(main, ["describe", GENERIC])
+    assert refusal.exit_code == 2
+    assert f"give it one: {GENERIC}=ID" in refusal.output
+
+
 def test_something_is_to_run(tmp_path: Path) -> None:
     """No processor at all is a mistake, and so is a group that is not there."""
-    assert "what is to run? give a PROCESSOR, or --group FILE" in refused()
+    assert "which processors? give a PROCESSOR, or --group FILE" in refused()
     assert f"'{tmp_path}/nope' does not exist" in refused("--group", f"{tmp_path}/nope")
 
 

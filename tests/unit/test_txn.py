@@ -12,7 +12,6 @@ from kvconfig.errors import TooManyOperations
 from kvconfig.keys import Range, prefix
 from kvconfig.model import LeaseId, Revision
 from kvconfig.txn import (
-    ABORT,
     MAX_OPERATIONS,
     Compare,
     Delete,
@@ -20,6 +19,7 @@ from kvconfig.txn import (
     Put,
     Read,
     Txn,
+    abort,
     absent,
     assemble,
     at_revision,
@@ -56,7 +56,9 @@ def check_whole(txn: Txn, head: Guarded, parts: Sequence[Guarded]) -> None:
         assert txn.then == tuple(op for part in (head, *parts) for op in part.ops)
         return
     assert txn == Txn(head.compares, (*head.ops, *children))
-    assert all(child.otherwise == (ABORT,) for child in children)
+    for child in children:  # on a key of its own, which the sender may read
+        keys = [each.key for each in (*child.compares, *child.then) if not isinstance(each, Txn)]
+        assert child.otherwise == (abort(keys[0]),)
     left = list(parts)
     for child in children:
         compares: tuple[Compare, ...] = ()
@@ -135,7 +137,7 @@ def test_torn_parts() -> None:
         (Txn(otherwise=(Delete(b"a"),)), True, 0),
         (Txn(then=(Txn(then=(Put(b"a", b""),)), Put(b"b", b""))), True, 2),
         (Txn(then=(Txn(then=(Txn(otherwise=(Put(b"a", b""),)),)),)), True, 0),
-        (Txn(then=(Txn(then=(ABORT,)),)), False, 0),
+        (Txn(then=(Txn(then=(abort(b"a"),)),)), False, 0),
     ],
 )
 def test_counting(txn: Txn, writes: bool, count: int) -> None:
@@ -166,7 +168,7 @@ def test_guards() -> None:
 def test_printing() -> None:
     """A transaction prints as a person reads it: compared values by size, keys escaped."""
     refs = prefix(b"/ref/")
-    inner = Txn((exists(b"/c"),), (Put(b"/c", b'{"a":1}', LeaseId(5)),), (ABORT,))
+    inner = Txn((exists(b"/c"),), (Put(b"/c", b'{"a":1}', LeaseId(5)),), (abort(b"/c"),))
     txn = Txn(
         (
             absent(b"/a\n"),
@@ -191,7 +193,7 @@ def test_printing() -> None:
         "  then",
         '    put /c {"a":1}',
         "  else",
-        r"    get \x00",
+        "    get /c",
         "else",
         "  get /a",
         r"  get [/a\xff, /c)",
