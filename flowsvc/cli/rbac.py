@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 import click
 
 from flowsvc.cli.given import parse_pairs
-from flowsvc.cli.output import View, output_of, show, warn
+from flowsvc.cli.output import OUTPUTS, View, output_of, output_option, show, warn
 from flowsvc.cli.passwords import generate, read_passwords
 from flowsvc.cli.settings import Settings, access_to, endpoints_option, root_option, run
 
@@ -124,7 +124,7 @@ prune_option = click.option(
 @_options
 @prune_option
 @click.option("--no-password", is_flag=True, help="With -o etcdctl: users who have none.")
-@output_of("table", "json", "etcdctl")
+@output_of(*OUTPUTS, "etcdctl")
 def plan_command(*, asked: Asked, prune: bool, no_password: bool, output: str) -> None:
     """Show what `apply` would do, and do nothing.
 
@@ -174,7 +174,7 @@ def plan_command(*, asked: Asked, prune: bool, no_password: bool, output: str) -
     is_flag=True,
     help="At the end have etcd ask who comes. It needs a user root with the role root.",
 )
-@output_of("table", "json")
+@output_option
 def apply_command(
     *,
     asked: Asked,
@@ -228,7 +228,7 @@ def apply_command(
 
 @group.command("check")
 @_options
-@output_of("table", "json")
+@output_option
 def check_command(*, asked: Asked, output: str) -> None:
     """Compare what stands with what is planned: what somebody may do too much, and what too little.
 

@@ -24,6 +24,7 @@ ELSEWHERE = {
     "apply": "tests/integration/test_apply_cli.py",
     "diff": "tests/integration/test_apply_cli.py",
     "completion": "tests/unit/cli/test_completion.py",
+    "rbac": "tests/integration/test_rbac_cli.py",
     "up": "tests/unit/cli/test_up.py",
     "demo": "tests/e2e/test_demo.py",
 }
