@@ -1,0 +1,98 @@
+"""The file of bearer tokens: a line for each, with its hash, whose it is, and until when.
+
+::
+
+    # anything
+    sha256:9f86d081… alice 2026-03-01T12:00:00Z
+
+A token is 256 random bits, so a plain hash of it gives nothing away, and there is nothing to try.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from datetime import UTC, datetime
+
+import msgspec
+
+from flowsvc.errors import Finding, InvalidInput
+
+__all__ = ["Token", "Tokens", "line_of", "parse_tokens", "token_of"]
+
+_LINE = re.compile(r"sha256:([0-9a-f]{64})\s+(\S+)\s+(\S+)")
+_IDENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+/@-]{0,254}")
+_PREFIX = "kvc_"
+"""What each token begins with, so that a scanner for secrets finds one that got away."""
+
+
+class Token(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a token: ``until_s`` is in seconds since 1970."""
+
+    digest: bytes
+    identity: str
+    until_s: float
+
+
+class Tokens(msgspec.Struct, frozen=True):
+    """All that are known."""
+
+    known: tuple[Token, ...] = ()
+
+    def find(self, text: str) -> Token | None:
+        """The token that was sent, if it is one. All are compared, each in constant time."""
+        digest = _digest(text)
+        found = [token for token in self.known if hmac.compare_digest(token.digest, digest)]
+        return found[0] if found else None
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).digest()
+
+
+def token_of(secret: bytes) -> str:
+    """A token as it is sent, of 32 random bytes."""
+    assert len(secret) == 32
+    return _PREFIX + base64.urlsafe_b64encode(secret).decode().rstrip("=")
+
+
+def line_of(text: str, identity: str, until: datetime) -> str:
+    """The line of a token. Raises :class:`InvalidInput` for an identity that is none."""
+    if _IDENTITY.fullmatch(identity) is None:
+        raise InvalidInput("token", [Finding("$.identity", "is no name: letters, digits, ._:+/@-")])
+    expires = until.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"sha256:{_digest(text).hex()} {identity} {expires}"
+
+
+def parse_tokens(content: bytes) -> Tokens:
+    """The tokens of a file. Raises :class:`InvalidInput`; it names lines, and nothing in them."""
+    known: list[Token] = []
+    findings: list[Finding] = []
+    for number, line in enumerate(content.decode(errors="replace").splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        token = _parse(line.strip())
+        if token is None:
+            findings.append(Finding(f"line {number}", "is not sha256:HASH IDENTITY TIME"))
+        elif any(token.digest == other.digest for other in known):
+            findings.append(Finding(f"line {number}", "has a token for the second time"))
+        else:
+            known.append(token)
+    if findings:
+        raise InvalidInput("tokens", findings)
+    return Tokens(tuple(known))
+
+
+def _parse(line: str) -> Token | None:
+    found = _LINE.fullmatch(line)
+    if found is None or _IDENTITY.fullmatch(found[2]) is None:
+        return None
+    try:
+        until = datetime.fromisoformat(found[3])
+    except ValueError:
+        return None
+    if until.tzinfo is None:
+        return None
+    return Token(digest=bytes.fromhex(found[1]), identity=found[2], until_s=until.timestamp())
