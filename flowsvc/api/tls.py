@@ -16,32 +16,32 @@ from flowsvc.reread import Reread
 __all__ = ["Credentials", "Pems", "ServerTls"]
 
 
-class ServerTls(msgspec.Struct, frozen=True, kw_only=True):
+class ServerTls:
     """What a server shows (``cert``: the chain, ``key``: its key), and whose certificates it takes.
 
     With a ``client_ca`` every client has to show one of it. ``connection_s``: how old a connection
     may grow before it is made anew, when certificates are looked at again (give or take a tenth);
-    what runs on it gets a minute more.
+    what runs on it gets a minute more. Each new connection gets what the files hold then.
+
+    Raises OSError, and :class:`InvalidInput` where the files do not fit together.
     """
 
-    cert: Path
-    key: Path
-    client_ca: Path | None = None
-    connection_s: float = 600.0
+    def __init__(
+        self, *, cert: Path, key: Path, client_ca: Path | None = None, connection_s: float = 600.0
+    ) -> None:
+        self._cert, self._key, self.client_ca = cert, key, client_ca
+        self.connection_s = connection_s
+        files = [file for file in (cert, key, client_ca) if file]
+        self.certificates = Reread("certificates", files, self._read)
 
     def credentials(self) -> grpc.ServerCredentials:
-        """As gRPC has them. Raises OSError, and :class:`InvalidInput` where the files do not fit.
-
-        Each new connection gets what the files hold then.
-        """
-        files = [file for file in (self.cert, self.key, self.client_ca) if file]
-        current = Reread("certificates", files, self._read)
-        used = current()
+        """As gRPC has them."""
+        used = self.certificates()
 
         def changed() -> grpc.ServerCertificateConfiguration | None:
             """What the next connections get, where that is something else."""
             nonlocal used
-            before, used = used, current()
+            before, used = used, self.certificates()
             return used if used is not before else None
 
         return grpc.dynamic_ssl_server_credentials(
@@ -53,7 +53,7 @@ class ServerTls(msgspec.Struct, frozen=True, kw_only=True):
     def _read(self) -> grpc.ServerCertificateConfiguration:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
-            context.load_cert_chain(self.cert, self.key)
+            context.load_cert_chain(self._cert, self._key)
             if self.client_ca is not None:
                 context.load_verify_locations(self.client_ca)
         except ssl.SSLError as error:
@@ -61,7 +61,7 @@ class ServerTls(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidInput("TLS", [Finding("$", said)]) from error
         ca = self.client_ca.read_bytes() if self.client_ca is not None else None
         return grpc.ssl_server_certificate_configuration(
-            [(self.key.read_bytes(), self.cert.read_bytes())], ca
+            [(self._key.read_bytes(), self._cert.read_bytes())], ca
         )
 
 

@@ -23,6 +23,7 @@ from flowsvc.cli import (
     import_,
     migrate,
     serve,
+    token,
     up,
 )
 
@@ -65,6 +66,7 @@ for _command in (
     fsck.command,
     doctor.command,
     serve.command,
+    token.group,
     up.command,
     demo.command,
 ):
