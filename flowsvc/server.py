@@ -236,7 +236,7 @@ class _Calls:
                         self._stopped(),
                     )
                     # Also where what is watched has ended: it is about to be closed.
-                    raise _Cut(grpc.StatusCode.UNAVAILABLE, "the server stops")
+                    raise Cut(grpc.StatusCode.UNAVAILABLE, "the server stops")
             except Exception as error:  # noqa: BLE001 - the boundary: all that is raised is told
                 await _abort(context, method, error)
 
@@ -247,7 +247,7 @@ class _Calls:
         """One of the watches that there is room for."""
         if self._watches >= _MAX_WATCHES:
             said = f"{_MAX_WATCHES} watches run already"
-            raise _Cut(grpc.StatusCode.RESOURCE_EXHAUSTED, said)
+            raise Cut(grpc.StatusCode.RESOURCE_EXHAUSTED, said)
         self._watches += 1
         try:
             yield
@@ -270,10 +270,10 @@ class _Calls:
                 await context.write(message)
         except TimeoutError:
             said = f"the reader has taken nothing for {self._reader_s:g} s"
-            raise _Cut(grpc.StatusCode.RESOURCE_EXHAUSTED, said) from None
+            raise Cut(grpc.StatusCode.RESOURCE_EXHAUSTED, said) from None
 
 
-class _Cut(Exception):
+class Cut(Exception):
     """The end of a stream that is nobody's error."""
 
     def __init__(self, code: grpc.StatusCode, said: str) -> None:
@@ -297,7 +297,7 @@ async def _closing(items: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
 
 async def _abort(context: Context, method: Method[Any, Any], error: Exception) -> NoReturn:
     """End the call with the error. What is not of our tree is a defect: logged, and not told."""
-    if isinstance(error, _Cut):
+    if isinstance(error, Cut):
         await context.abort(error.code, error.said)
     if not isinstance(error, FlowServiceError | KvError):
         _log.error(

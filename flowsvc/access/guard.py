@@ -76,7 +76,7 @@ class Guard:
             _text(metadata.get("authorization")),
             tokens=self._tokens() if self._tokens is not None else None,
             revoked=policy.revoked if policy is not None else frozenset(),
-            now_s=self._clock(),
+            now=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._clock())),
         )
 
     @contextmanager

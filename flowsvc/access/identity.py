@@ -43,9 +43,10 @@ def identify(
     *,
     tokens: Tokens | None,
     revoked: frozenset[str],
-    now_s: float,
+    now: str,
 ) -> Identity:
-    """Who calls. ``authorization`` is the metadata of that name, ``now_s`` seconds since 1970.
+    """Who calls. ``authorization`` is the metadata of that name, ``now`` is in UTC,
+    such as ``2026-03-01T12:00:00Z``.
 
     A token that is sent says who it is, whatever certificate is shown, which makes a bad one no
     better. ``revoked`` are certificates, by the SHA-256 of their DER in hexadecimal digits.
@@ -60,7 +61,7 @@ def identify(
         if not authorization.lower().startswith(_SCHEME):
             raise Unauthenticated
         token = tokens.find(authorization[len(_SCHEME) :])
-        if token is None or now_s >= token.until_s:
+        if token is None or now >= token.until:
             raise Unauthenticated
         return Identity(token.identity, "token")
     for kind in _NAMES:

@@ -5,7 +5,8 @@
     # anything
     sha256:9f86d081… alice 2026-03-01T12:00:00Z
 
-A token is 256 random bits, so a plain hash of it gives nothing away, and there is nothing to try.
+Times are in UTC and all in that form, so they compare as text. A token is 256 random bits, so a
+plain hash of it gives nothing away, and there is nothing to try.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import base64
 import hashlib
 import hmac
 import re
-from datetime import UTC, datetime
 
 import msgspec
 
@@ -22,18 +22,19 @@ from flowsvc.errors import Finding, InvalidInput
 
 __all__ = ["Token", "Tokens", "line_of", "parse_tokens", "token_of"]
 
-_LINE = re.compile(r"sha256:([0-9a-f]{64})\s+(\S+)\s+(\S+)")
-_IDENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+/@-]{0,254}")
+_IDENTITY = r"[A-Za-z0-9][A-Za-z0-9._:+/@-]{0,254}"
+_TIME = r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\dZ"
+_LINE = re.compile(rf"sha256:([0-9a-f]{{64}})\s+({_IDENTITY})\s+({_TIME})", re.ASCII)
 _PREFIX = "kvc_"
 """What each token begins with, so that a scanner for secrets finds one that got away."""
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a token: ``until_s`` is in seconds since 1970."""
+    """What is known of a token: until when (such as ``2026-03-01T12:00:00Z``) it lets whom in."""
 
     digest: bytes
     identity: str
-    until_s: float
+    until: str
 
 
 class Tokens(msgspec.Struct, frozen=True):
@@ -58,12 +59,12 @@ def token_of(secret: bytes) -> str:
     return _PREFIX + base64.urlsafe_b64encode(secret).decode().rstrip("=")
 
 
-def line_of(text: str, identity: str, until: datetime) -> str:
+def line_of(text: str, identity: str, until: str) -> str:
     """The line of a token. Raises :class:`InvalidInput` for an identity that is none."""
-    if _IDENTITY.fullmatch(identity) is None:
+    line = f"sha256:{_digest(text).hex()} {identity} {until}"
+    if _LINE.fullmatch(line) is None:
         raise InvalidInput("token", [Finding("$.identity", "is no name: letters, digits, ._:+/@-")])
-    expires = until.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return f"sha256:{_digest(text).hex()} {identity} {expires}"
+    return line
 
 
 def parse_tokens(content: bytes) -> Tokens:
@@ -73,26 +74,14 @@ def parse_tokens(content: bytes) -> Tokens:
     for number, line in enumerate(content.decode(errors="replace").splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        token = _parse(line.strip())
-        if token is None:
+        found = _LINE.fullmatch(line.strip())
+        if found is None:
             findings.append(Finding(f"line {number}", "is not sha256:HASH IDENTITY TIME"))
-        elif any(token.digest == other.digest for other in known):
+            continue
+        digest = bytes.fromhex(found[1])
+        if any(digest == token.digest for token in known):
             findings.append(Finding(f"line {number}", "has a token for the second time"))
-        else:
-            known.append(token)
+        known.append(Token(digest=digest, identity=found[2], until=found[3]))
     if findings:
         raise InvalidInput("tokens", findings)
     return Tokens(tuple(known))
-
-
-def _parse(line: str) -> Token | None:
-    found = _LINE.fullmatch(line)
-    if found is None or _IDENTITY.fullmatch(found[2]) is None:
-        return None
-    try:
-        until = datetime.fromisoformat(found[3])
-    except ValueError:
-        return None
-    if until.tzinfo is None:
-        return None
-    return Token(digest=bytes.fromhex(found[1]), identity=found[2], until_s=until.timestamp())

@@ -53,7 +53,7 @@ def create(*, file: str, identity: str, expires_s: float) -> None:
         until = datetime.now(UTC) + timedelta(seconds=expires_s)
     except OverflowError as error:
         raise click.UsageError("--expires: beyond the year 9999") from error
-    line = line_of(token, identity, until)
+    line = line_of(token, identity, until.strftime("%Y-%m-%dT%H:%M:%SZ"))
     try:
         path = Path(file)
         path.touch(mode=0o600)

@@ -37,10 +37,11 @@ from kvconfig.records import FlowRecord
 from kvconfig.txn import Put, Txn
 from tests.certificates import Authority, fingerprint
 from tests.fake_flows import FLOW, STATUS, FakeFlows
+from tests.robustness.waiting import eventually
 
 METHODS = {method.name: method for method in (*methods.METHODS, *config_methods.METHODS)}
 CODE = grpc.StatusCode
-FAR = datetime(2999, 1, 1, tzinfo=UTC)
+FAR, SOON = "2999-01-01T00:00:00Z", "1970-01-02T00:00:00Z"
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def token(name: str) -> str:
     return token_of(name.encode().ljust(32))
 
 
-def tokens_of(*names: str, until: datetime = FAR) -> Tokens:
+def tokens_of(*names: str, until: str = FAR) -> Tokens:
     return parse_tokens("\n".join(line_of(token(name), name, until) for name in names).encode())
 
 
@@ -466,7 +467,7 @@ async def test_tls_without_anybody_to_know_is_refused(flows, authority):
 async def test_a_token_that_does_not_count_lets_nobody_in(flows, authority, caplog):
     """Unknown, removed, tampered, expired, malformed, none: one answer for all of them."""
     now_s = 0.0
-    known = tokens_of("a", "removed", until=datetime(1970, 1, 2, tzinfo=UTC))
+    known = tokens_of("a", "removed", until=SOON)
     guard = Guard(tokens=lambda: known, clock=lambda: now_s)
     said = set()
     async with (
@@ -489,7 +490,7 @@ async def test_a_token_that_does_not_count_lets_nobody_in(flows, authority, capl
         await call(flow_pb2.GetFlowRequest(flow="f1"), metadata=[good], timeout=5)
         removed = ("authorization", f"Bearer {token('removed')}")
         await call(flow_pb2.GetFlowRequest(flow="f1"), metadata=[removed], timeout=5)
-        known = tokens_of("a", until=datetime(1970, 1, 2, tzinfo=UTC))
+        known = tokens_of("a", until=SOON)
         await refused(removed)
         await refused(("authorization", f"Bearer {token('unknown')}"))
         await refused(("authorization", f"Bearer {token('a')[:-1]}Z"))
@@ -609,7 +610,7 @@ async def test_tokens_are_replaced_under_load(flows, authority, monkeypatch):
     monkeypatch.setattr("flowsvc.access.guard.LOOK_EVERY_S", 0.02)
     now_s = 0.0
     known = authority.folder / "tokens"
-    known.write_text(line_of(token("a"), "a", datetime(1970, 1, 2, tzinfo=UTC)) + "\n")
+    known.write_text(line_of(token("a"), "a", SOON) + "\n")
     tokens = Reread("tokens", [known], lambda: parse_tokens(known.read_bytes()))
     guard = Guard(tokens=tokens, clock=lambda: now_s)
     shown = shows(authority, "a")
@@ -655,8 +656,10 @@ async def test_a_watch_waits_for_a_token_that_is_late(flows, authority, monkeypa
 # -- limits --------------------------------------------------------------------------------------
 
 
-async def test_a_reader_that_takes_nothing_is_cut(flows):
+async def test_a_reader_that_takes_nothing_is_cut(flows, caplog):
     """Neither a watch nor a list is held for it; the server says why, once it reads."""
+    caplog.set_level("DEBUG", "flowsvc.audit_log")
+    cut: list[str] = []
     flows.statuses = [msgspec.structs.replace(STATUS, flow="f" * 100_000)] * 200
     big = msgspec.structs.replace(FLOW, record=large(FLOW.record))
     flows.flows = [big] * 200
@@ -671,14 +674,18 @@ async def test_a_reader_that_takes_nothing_is_cut(flows):
             )
             call = make(method.request())
             await call.read()
-            if method is methods.WATCH_FLOWS:
-                await flows.watched_by(0)
-            else:
-                await asyncio.sleep(0.5)  # there is nothing to be seen of a list that was cut
+            cut.append(method.name)
+            await eventually(lambda: cuts(caplog) == cut, within_s=10)
             with pytest.raises(grpc.aio.AioRpcError) as raised:
                 await rest_of(call)
             assert raised.value.code() is CODE.RESOURCE_EXHAUSTED
             assert "has taken nothing for 0.2 s" in (raised.value.details() or "")
+
+
+def cuts(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The methods of the calls that the record says were cut."""
+    lines = [vars(record) for record in caplog.records if record.name == "flowsvc.audit_log"]
+    return [line["method"] for line in lines if line["result"] == "Cut"]
 
 
 async def rest_of(call: Any) -> None:
