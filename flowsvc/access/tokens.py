@@ -50,7 +50,7 @@ class Tokens(msgspec.Struct, frozen=True):
 
 
 def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode(errors="surrogateescape")).digest()
+    return hashlib.sha256(text.encode(errors="surrogatepass")).digest()
 
 
 def token_of(secret: bytes) -> str:
