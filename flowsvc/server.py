@@ -61,7 +61,6 @@ _DETAILS_MOST_BYTES = 512 * 1024
 _MAX_CONCURRENT_CALLS = 1_000
 _MAX_WATCHES = 500  # of those calls: watches last, and must leave room for the others
 _MAX_STREAMS = 600  # of one connection; more wait. Room for all watches, and not for all calls
-_METADATA_BYTES = 16 * 1024
 _CONNECTION_GRACE_S = 60.0  # for calls on a connection that is too old; a restart takes 40 s
 
 T = TypeVar("T")
@@ -144,8 +143,7 @@ def _options(tls: ServerTls | None) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", methods.MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", methods.MAX_ANSWER_BYTES),
         ("grpc.max_concurrent_streams", _MAX_STREAMS),
-        ("grpc.max_metadata_size", _METADATA_BYTES),
-        ("grpc.absolute_max_metadata_size", _METADATA_BYTES),
+        # Metadata has gRPC's own limit: 8 KiB, where 16 are refused always.
     ]
     if tls is not None:  # certificates are looked at when a connection begins
         options += [

@@ -27,7 +27,7 @@ from flowsvc.config_client import ConfigClient
 from flowsvc.errors import FlowServiceError, Forbidden, InUse, Unauthenticated
 from flowsvc.model import Actor, StartFlow, StopFlow
 from flowsvc.reread import Reread
-from flowsvc.server import ListenRefused, serve
+from flowsvc.server import Cut, ListenRefused, serve
 from kvconfig.config import Config
 from kvconfig.errors import KvError, OutcomeUnknown
 from kvconfig.keyspace import Keyspace
@@ -513,12 +513,12 @@ async def test_what_is_said_at_the_door_settles_nothing(flows, authority):
     async def lose() -> None:
         nonlocal known
         known = tokens_of()
-        raise asyncio.CancelledError
+        raise Cut(CODE.UNAVAILABLE, "as a connection that was lost")
 
     flows.wait = lose
     async with serve(flows, tls=authority.server(), guard=guard) as port:
         target = f"127.0.0.1:{port}"
-        async with Client(target, credentials=shows(authority, "a"), timeout_s=1) as client:
+        async with Client(target, credentials=shows(authority, "a"), timeout_s=5) as client:
             with pytest.raises(OutcomeUnknown):
                 await client.stop_flow(StopFlow(flow="f1"))
     assert len(flows.asked) == 1

@@ -324,12 +324,13 @@ def test_a_file_is_read_again_when_it_changes(tmp_path: Path, caplog):
     assert policy() is first
     assert policy.refused()
 
-    other = tmp_path / "other"
-    other.write_text("[[allow]]\nwho = ['alice']\nrole = 'viewer'")
-    os.utime(other, (0, 0))
-    other.rename(file)  # as a secret is mounted anew: older than what stood there
-    assert policy().allow[0].who == ("alice",)
-    assert not policy.refused()
+    for who in ("alice", "carol"):
+        other = tmp_path / "other"
+        other.write_text(f"[[allow]]\nwho = ['{who}']\nrole = 'viewer'")
+        os.utime(other, (0, 0))
+        other.rename(file)  # as a secret is mounted anew: of any age and size
+        assert policy().allow[0].who == (who,)
+        assert not policy.refused()
 
 
 def test_a_file_that_is_no_good_at_first_is_told(tmp_path: Path):
