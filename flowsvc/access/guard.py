@@ -19,7 +19,7 @@ from google.protobuf.message import Message
 from flowsvc.access.audit_log import AUDIT_LOG
 from flowsvc.access.identity import Auth, Identity, attributed, identify
 from flowsvc.access.needs import check, need_of
-from flowsvc.access.policy import Policy, Touch
+from flowsvc.access.policy import Policy
 from flowsvc.access.tokens import Tokens
 from flowsvc.api.methods import Method
 from flowsvc.api.v1 import flow_pb2 as pb
@@ -139,23 +139,27 @@ class Visit:
         if self._method.changes:
             self._revision = getattr(answer, "revision", 0)
             self._op = getattr(answer, "op", self._op)
-        if self._need.shows is not None and (policy := self._guard.policy()) is not None:
+        if (see := self._sight()) is not None:
             items = getattr(answer, self._method.items)
-            kept = [item for item in items if self._may_see(policy, self._need.shows(item))]
+            kept = [item for item in items if see(item)]
             del items[:]
             items.extend(kept)
         return answer
 
     def shows(self, item: Message) -> bool:
         """Whether the caller may look at an item that is a message of its own."""
-        policy = self._guard.policy()
-        if policy is None or self._need.shows is None:
-            return True
-        return self._may_see(policy, self._need.shows(item))
+        see = self._sight()
+        return see is None or see(item)
 
-    def _may_see(self, policy: Policy, touch: Touch) -> bool:
-        assert self._identity is not None
-        return policy.permits(self._identity, self._need.role, touch)
+    def _sight(self) -> Callable[[Any], bool] | None:
+        """What tells which items the caller may look at; ``None``: all of them."""
+        need, policy = self._need, self._guard.policy()
+        about = need.shows
+        if about is None or policy is None:
+            return None
+        assert self._identity is not None, "nothing is shown to those who did not get in"
+        rights = policy.rights_of(self._identity)
+        return lambda item: rights.permit(need.role, about(item))
 
     def began(self) -> None:
         """Write down that a watch has begun."""

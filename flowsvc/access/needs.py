@@ -184,7 +184,7 @@ def need_of(method: Method[Any, Any]) -> Need:
 
 def check(policy: Policy, identity: Identity, method: Method[Any, Any], request: Any) -> None:
     """Raise :class:`flowsvc.errors.Forbidden` unless the policy allows the request."""
-    need = need_of(method)
+    need, rights = need_of(method), policy.rights_of(identity)
     for touch in need.touches(request):
-        if not policy.permits(identity, need.role, touch):
+        if not rights.permit(need.role, touch):
             raise Forbidden(identity.name, method=method.name, role=need.role, what=str(touch))

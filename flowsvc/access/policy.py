@@ -32,7 +32,7 @@ import msgspec
 from flowsvc.access.identity import LOCAL, Identity
 from flowsvc.errors import Finding, InvalidInput
 
-__all__ = ["ROLES", "Grant", "Policy", "Role", "Touch", "parse_policy"]
+__all__ = ["ROLES", "Grant", "Policy", "Rights", "Role", "Touch", "parse_policy"]
 
 Role = Literal["viewer", "operator", "admin"]
 ROLES: tuple[Role, ...] = ("viewer", "operator", "admin")
@@ -99,6 +99,16 @@ class Grant(_Strict, frozen=True, kw_only=True):
         )
 
 
+class Rights(msgspec.Struct, frozen=True):
+    """What one caller may do: the entries that speak of it."""
+
+    grants: tuple[Grant, ...]
+
+    def permit(self, role: Role, touch: Touch) -> bool:
+        """Whether one entry allows it."""
+        return any(grant.covers(role, touch) for grant in self.grants)
+
+
 class Policy(_Strict, frozen=True, kw_only=True):
     """All that is allowed."""
 
@@ -107,9 +117,9 @@ class Policy(_Strict, frozen=True, kw_only=True):
         Annotated[str, msgspec.Meta(pattern=r"^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$")], ...
     ] = ()
 
-    def permits(self, identity: Identity, role: Role, touch: Touch) -> bool:
-        """Whether one entry allows it."""
-        return any(grant.is_for(identity) and grant.covers(role, touch) for grant in self.allow)
+    def rights_of(self, identity: Identity) -> Rights:
+        """What one caller may do."""
+        return Rights(tuple(grant for grant in self.allow if grant.is_for(identity)))
 
     @property
     def revoked(self) -> frozenset[str]:
