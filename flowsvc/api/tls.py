@@ -53,7 +53,8 @@ class ServerTls:
     def _read(self) -> grpc.ServerCertificateConfiguration:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
-            context.load_cert_chain(self._cert, self._key)
+            # Without a password it would ask for one, at the terminal, of a key that has one.
+            context.load_cert_chain(self._cert, self._key, password="")
             if self.client_ca is not None:
                 context.load_verify_locations(self.client_ca)
         except ssl.SSLError as error:
