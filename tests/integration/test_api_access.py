@@ -594,7 +594,7 @@ async def test_certificates_are_replaced_under_load(flows, tmp_path, monkeypatch
         new = Authority(tmp_path)
         new.issue("server", "127.0.0.1")
         new.issue("client", "new@b.c")
-        while "new@b.c" not in by(flows):
+        while "new@b.c" not in by(flows) or flows.asked.count(("watch_flows",)) < 2:
             await more(1)
         await more(20)
     assert not tls.certificates.refused()
