@@ -15,6 +15,7 @@ import msgspec
 from flowsvc.api import convert, methods
 from flowsvc.api.calls import Caller, ServerUnavailable, message_of
 from flowsvc.api.methods import Method
+from flowsvc.api.tls import Credentials
 from flowsvc.api.v1 import flow_pb2 as pb
 from flowsvc.errors import NotFound, TooMuchContention
 from flowsvc.ids import new_op
@@ -35,7 +36,7 @@ from flowsvc.status import FlowStatus, ProcessorStatus
 from kvconfig.errors import InvalidValue
 from kvconfig.model import Revision
 
-__all__ = ["Client", "ServerUnavailable"]
+__all__ = ["Client", "Credentials", "ServerUnavailable"]
 
 _DEFINITIONS: dict[DefinitionKind, tuple[Method[Any, Any], Method[Any, Any]]] = {
     "flow-blueprint": (methods.GET_BLUEPRINT, methods.LIST_BLUEPRINTS),
@@ -45,7 +46,9 @@ _DEFINITIONS: dict[DefinitionKind, tuple[Method[Any, Any], Method[Any, Any]]] = 
 
 
 class Client(Caller, Flows):
-    """A flow service at ``target`` (``host:port``, ``unix:path``, or any gRPC name), without TLS.
+    """A flow service at ``target`` (``host:port``, ``unix:path``, or any gRPC name).
+
+    Over TLS where ``credentials`` are given.
 
     ::
 
@@ -59,9 +62,14 @@ class Client(Caller, Flows):
     """
 
     def __init__(
-        self, target: str, *, timeout_s: float = 10.0, make_op: Callable[[], str] = new_op
+        self,
+        target: str,
+        *,
+        timeout_s: float = 10.0,
+        credentials: Credentials | None = None,
+        make_op: Callable[[], str] = new_op,
     ) -> None:
-        super().__init__(target, methods.METHODS, timeout_s=timeout_s)
+        super().__init__(target, methods.METHODS, timeout_s=timeout_s, credentials=credentials)
         self._make_op = make_op
 
     # -- changes ---------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from flowsvc.api import config_methods as methods
 from flowsvc.api.calls import Caller, message_of
 from flowsvc.api.config_convert import change_from, item_from, json_to
 from flowsvc.api.methods import Method
+from flowsvc.api.tls import Credentials
 from flowsvc.api.v1 import config_pb2 as pb
 from kvconfig.config import ConfigChanges, ConfigItem, Configuration, Found, Removed
 from kvconfig.keys import check_item_key, check_name
@@ -43,8 +44,10 @@ class ConfigClient(Caller, Configuration):
     ``kvconfig.errors.Unavailable``) where nothing was done. To be used in one event loop.
     """
 
-    def __init__(self, target: str, *, timeout_s: float = 10.0) -> None:
-        super().__init__(target, methods.METHODS, timeout_s=timeout_s)
+    def __init__(
+        self, target: str, *, timeout_s: float = 10.0, credentials: Credentials | None = None
+    ) -> None:
+        super().__init__(target, methods.METHODS, timeout_s=timeout_s, credentials=credentials)
 
     # -- reading -----------------------------------------------------------------------------
 

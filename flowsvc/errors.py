@@ -17,7 +17,9 @@
     ├── VariantTaken            an own variant that exists already, and whose it is
     ├── SharedVariantDiffers    a shared variant that runs with another value
     ├── RequestReused           an operation id that did something else before
-    └── TooMuchContention       others kept writing first; nothing was done
+    ├── TooMuchContention       others kept writing first; nothing was done
+    ├── Unauthenticated         who calls the API is not known
+    └── Forbidden               who calls is known, and may not do that
 
 What the store itself says (not available, outcome unknown, …) comes as a
 :class:`kvconfig.errors.KvError`, unchanged.
@@ -37,6 +39,7 @@ __all__ = [
     "FlowDamaged",
     "FlowServiceError",
     "FlowTooLarge",
+    "Forbidden",
     "InUse",
     "InvalidInput",
     "NotFound",
@@ -46,6 +49,7 @@ __all__ = [
     "RequestReused",
     "SharedVariantDiffers",
     "TooMuchContention",
+    "Unauthenticated",
     "VariantTaken",
     "WrongState",
 ]
@@ -196,3 +200,19 @@ class TooMuchContention(FlowServiceError):
     def __init__(self, what: str, *, attempts: int) -> None:
         self.what, self.attempts = what, attempts
         super().__init__(f"{what}: others wrote first {attempts} times; nothing was done")
+
+
+class Unauthenticated(FlowServiceError):
+    """Who calls is not known. The same for every reason: a stranger learns nothing by trying."""
+
+    def __init__(self) -> None:
+        super().__init__("who calls is not known: a certificate or a token that counts is needed")
+
+
+class Forbidden(FlowServiceError):
+    """``identity`` may not call ``method``, which takes ``role`` for ``what`` the request names."""
+
+    def __init__(self, identity: str, *, method: str, role: str, what: str) -> None:
+        self.identity, self.method, self.role, self.what = identity, method, role, what
+        about = f" for {what}" if what else ""
+        super().__init__(f"{identity} may not call {method}: it takes the role {role}{about}")

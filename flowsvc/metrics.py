@@ -69,6 +69,13 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._file_refused = Gauge(
+            "kvconfig_flow_file_refused",
+            "1 while a changed file is no good, so that what it held before counts on.",
+            ["file"],
+            registry=self.registry,
+        )
+
     def operation(self, verb: str, outcome: str, conflicts: int, seconds: float) -> None:
         """A change has ended."""
         self._operations.labels(operation=verb, outcome=outcome).inc()
@@ -83,6 +90,10 @@ class Metrics:
     def cache(self, name: str, age_s: Callable[[], float]) -> None:
         """Show the age of a cache. It is asked from another thread."""
         self._cache_age_s.labels(cache=name).set_function(age_s)
+
+    def file(self, name: str, refused: Callable[[], bool]) -> None:
+        """Show whether a file is no good as it is now. It is asked from another thread."""
+        self._file_refused.labels(file=name).set_function(refused)
 
 
 @contextmanager

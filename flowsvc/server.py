@@ -7,8 +7,9 @@ that another one needs, so each of them can be killed at any moment.
 What is logged never holds a value, neither of a request nor of an answer: names of methods, codes,
 classes of errors, and for a defect the lines of code that it went through.
 
-Not here: TLS and who may call. The server binds loopback addresses and Unix sockets only, so those
-who can reach it are those who have an account on the machine.
+Without TLS the server binds loopback addresses and Unix sockets only, so those who can reach it are
+those who have an account on the machine. With it a :class:`flowsvc.access.guard.Guard` says who may
+call. Health, and reflection where it is on, are told to everybody who can connect.
 """
 
 from __future__ import annotations
@@ -17,8 +18,15 @@ import asyncio
 import ipaddress
 import logging
 import traceback
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+)
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias, TypeVar
@@ -30,11 +38,13 @@ from google.protobuf.message import Message
 from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
 
 from flowsvc import config_server
+from flowsvc.access.guard import Guard, Visit
 from flowsvc.api import config_methods, convert, methods
 from flowsvc.api.errors import DETAILS_KEY, status_to
 from flowsvc.api.health import HEALTH_SERVICE, Health
 from flowsvc.api.methods import Method
 from flowsvc.api.pieces import pieces_of
+from flowsvc.api.tls import ServerTls
 from flowsvc.api.v1 import flow_pb2 as pb
 from flowsvc.errors import FlowServiceError
 from flowsvc.model import DefinitionKind, Flows, HistoryEntry, Pruned
@@ -50,6 +60,8 @@ _DETAILS_BYTES = 5_000  # for callers that say nothing: gRPC clients take 8 KiB 
 _DETAILS_MOST_BYTES = 512 * 1024
 _MAX_CONCURRENT_CALLS = 1_000
 _MAX_WATCHES = 500  # of those calls: watches last, and must leave room for the others
+_MAX_STREAMS = 600  # of one connection; more wait. Room for all watches, and not for all calls
+_CONNECTION_GRACE_S = 60.0  # for calls on a connection that is too old; a restart takes 40 s
 
 T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -73,35 +85,33 @@ async def serve(
     listen: str = "127.0.0.1:0",
     *,
     config: Configuration | None = None,
+    tls: ServerTls | None = None,
+    guard: Guard | None = None,
     grace_s: float = 5.0,
+    reader_s: float = 30.0,
     reflection: bool = False,
     fresh: Callable[[], bool] = lambda: True,
     fresh_every_s: float = 0.5,
 ) -> AsyncIterator[int]:
     """Serve ``flows`` on ``listen`` (``host:port``, ``[::1]:port``, ``unix:path``); gives the port.
 
-    ``config``: the configuration, to be served too. ``reflection``: tell foreign clients what there
-    is. ``fresh``: whether ``flows`` knows enough to be asked; asked every ``fresh_every_s``
+    ``config``: the configuration, to be served too. ``guard``: who may call; without one, whoever
+    shows a certificate of ``tls``, or comes from this machine. ``reader_s``: for how long who reads
+    a list or a watch may take nothing before it is cut. ``reflection``: tell foreign clients what
+    there is. ``fresh``: whether ``flows`` knows enough to be asked; asked every ``fresh_every_s``
     seconds, and told to who asks for the server's health.
 
     On leaving the health is NOT_SERVING, watches end as UNAVAILABLE, no new call is accepted, and
     those that run have ``grace_s`` seconds to end. Raises :class:`ListenRefused` before anything is
     bound.
     """
-    _check_listen(listen)
-    server = grpc.aio.server(
-        options=[
-            ("grpc.so_reuseport", 0),  # else two servers could share a port, and neither notice
-            ("grpc.http2.min_ping_interval_without_data_ms", methods.PING_EVERY_MS - 1_000),
-            ("grpc.max_receive_message_length", methods.MAX_MESSAGE_BYTES),
-            ("grpc.max_send_message_length", methods.MAX_ANSWER_BYTES),
-        ],
-        maximum_concurrent_rpcs=_MAX_CONCURRENT_CALLS,
-    )
-    watches = _Watches()
-    services = {methods.SERVICE: _flow_handlers(flows, watches)}
+    guard = guard or Guard()
+    _check_listen(listen, tls, guard)
+    server = grpc.aio.server(options=_options(tls), maximum_concurrent_rpcs=_MAX_CONCURRENT_CALLS)
+    calls = _Calls(guard, reader_s)
+    services = {methods.SERVICE: _flow_handlers(flows, calls)}
     if config is not None:
-        services[config_methods.SERVICE] = _config_handlers(config, watches)
+        services[config_methods.SERVICE] = _config_handlers(config, calls)
     server.add_generic_rpc_handlers(
         [grpc.method_handlers_generic_handler(*service) for service in services.items()]
     )
@@ -110,7 +120,10 @@ async def serve(
     if reflection:
         _add_reflection(server, services)
     try:
-        port = server.add_insecure_port(listen)
+        if tls is None:
+            port = server.add_insecure_port(listen)
+        else:
+            port = server.add_secure_port(listen, tls.credentials())
     except RuntimeError as error:
         raise ListenRefused(listen, "is the port in use? choose another, or 0") from error
     async with health:
@@ -119,8 +132,25 @@ async def serve(
             yield port
         finally:
             await health.stop()
-            watches.stopping.set()
+            calls.stopping.set()
             await server.stop(grace_s)
+
+
+def _options(tls: ServerTls | None) -> list[tuple[str, int]]:
+    options = [
+        ("grpc.so_reuseport", 0),  # else two servers could share a port, and neither notice
+        ("grpc.http2.min_ping_interval_without_data_ms", methods.PING_EVERY_MS - 1_000),
+        ("grpc.max_receive_message_length", methods.MAX_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", methods.MAX_ANSWER_BYTES),
+        ("grpc.max_concurrent_streams", _MAX_STREAMS),
+        # Metadata has gRPC's own limit: 8 KiB, where 16 are refused always.
+    ]
+    if tls is not None:  # certificates are looked at when a connection begins
+        options += [
+            ("grpc.max_connection_age_ms", round(tls.connection_s * 1000)),
+            ("grpc.max_connection_age_grace_ms", round(_CONNECTION_GRACE_S * 1000)),
+        ]
+    return options
 
 
 def _add_reflection(server: grpc.aio.Server, services: Iterable[str]) -> None:
@@ -128,7 +158,11 @@ def _add_reflection(server: grpc.aio.Server, services: Iterable[str]) -> None:
     reflection.enable_server_reflection(names, server)
 
 
-def _check_listen(listen: str) -> None:
+def _check_listen(listen: str, tls: ServerTls | None, guard: Guard) -> None:
+    if tls is not None and tls.client_ca is None and not guard.takes_tokens:
+        raise ListenRefused(listen, "with TLS, clients show a certificate or send a token")
+    if tls is None and guard.takes_tokens:
+        raise ListenRefused(listen, "tokens are sent over TLS only")
     if listen.startswith("unix:"):
         return
     host, colon, port = listen.rpartition(":")
@@ -138,7 +172,7 @@ def _check_listen(listen: str) -> None:
         loopback = ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         loopback = host == "localhost"
-    if not loopback:
+    if tls is None and not loopback:
         raise ListenRefused(
             listen, "without TLS only loopback addresses are served (127.0.0.1, [::1], localhost)"
         )
@@ -147,73 +181,106 @@ def _check_listen(listen: str) -> None:
 # -- one call ------------------------------------------------------------------------------------
 
 
-def _unary(method: Method[Any, Any], answer: _Answer) -> grpc.RpcMethodHandler[Any, Any]:
-    """What gRPC calls for one answer: decode, call, encode, and turn every error into a status."""
+class _Calls:
+    """What gRPC calls: decode, look who it is, call, encode, turn every error into a status.
 
-    async def handle(request: Message, context: Context) -> Message:
-        try:
-            return await answer(request)
-        except Exception as error:  # noqa: BLE001 - the boundary: all that is raised is told
-            await _abort(context, method, error)
+    Watches end when somebody sets ``stopping``.
+    """
 
-    return grpc.unary_unary_rpc_method_handler(handle, *_coders(method))
-
-
-def _stream(method: Method[Any, Any], answers: _Answers) -> grpc.RpcMethodHandler[Any, Any]:
-    """The same for an answer that comes in pieces."""
-
-    async def handle(request: Message, context: Context) -> AsyncIterator[Message]:
-        try:
-            async with _closing(answers(request)) as pieces:
-                async for piece in pieces:
-                    yield piece
-        except Exception as error:  # noqa: BLE001 - the boundary: all that is raised is told
-            await _abort(context, method, error)
-
-    return grpc.unary_stream_rpc_method_handler(handle, *_coders(method))
-
-
-def _coders(method: Method[Any, Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    return method.request.FromString, method.response.SerializeToString
-
-
-class _Watches:
-    """The calls that watch. They end when somebody sets ``stopping``."""
-
-    def __init__(self) -> None:
-        self._running = 0
+    def __init__(self, guard: Guard, reader_s: float) -> None:
+        self._guard, self._reader_s = guard, reader_s
+        self._watches = 0
         self.stopping = asyncio.Event()
 
-    def handler(
-        self, method: Method[Any, Any], answers: _Answers
-    ) -> grpc.RpcMethodHandler[Any, Any]:
-        """What gRPC calls for one."""
+    def unary(self, method: Method[Any, Any], answer: _Answer) -> grpc.RpcMethodHandler[Any, Any]:
+        """For one answer."""
 
-        async def handle(request: Message, context: Context) -> None:
-            if self._running >= _MAX_WATCHES:
-                said = f"{_MAX_WATCHES} watches run already"
-                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, said)
-            self._running += 1
+        async def handle(request: Message, context: Context) -> Message:
             try:
-                await context.send_initial_metadata(((methods.WATCHING_KEY, "true"),))
-                await until_one_ends(_send(answers(request), context), self._stopped())
+                with self._guard.visit(method, request, context) as visit:
+                    return visit.shown(await answer(request))
             except Exception as error:  # noqa: BLE001 - the boundary: all that is raised is told
                 await _abort(context, method, error)
-            finally:
-                self._running -= 1
-            # Also where what is watched has ended: it is about to be closed.
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "the server stops")
+
+        return grpc.unary_unary_rpc_method_handler(handle, *_coders(method))
+
+    def stream(
+        self, method: Method[Any, Any], answers: _Answers
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        """For one that comes in pieces."""
+
+        async def handle(request: Message, context: Context) -> None:
+            try:
+                with self._guard.visit(method, request, context) as visit:
+                    async with _closing(answers(request)) as pieces:
+                        async for piece in pieces:
+                            await self._write(context, visit.shown(piece))
+            except Exception as error:  # noqa: BLE001 - the boundary: all that is raised is told
+                await _abort(context, method, error)
 
         return grpc.unary_stream_rpc_method_handler(handle, *_coders(method))
+
+    def watch(self, method: Method[Any, Any], answers: _Answers) -> grpc.RpcMethodHandler[Any, Any]:
+        """For one that has no end."""
+
+        async def handle(request: Message, context: Context) -> None:
+            try:
+                with self._guard.visit(method, request, context) as visit, self._counted():
+                    await context.send_initial_metadata(((methods.WATCHING_KEY, "true"),))
+                    visit.began()
+                    await until_one_ends(
+                        self._send(answers(request), visit, context),
+                        visit.until_refused(),
+                        self._stopped(),
+                    )
+                    # Also where what is watched has ended: it is about to be closed.
+                    raise Cut(grpc.StatusCode.UNAVAILABLE, "the server stops")
+            except Exception as error:  # noqa: BLE001 - the boundary: all that is raised is told
+                await _abort(context, method, error)
+
+        return grpc.unary_stream_rpc_method_handler(handle, *_coders(method))
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """One of the watches that there is room for."""
+        if self._watches >= _MAX_WATCHES:
+            said = f"{_MAX_WATCHES} watches run already"
+            raise Cut(grpc.StatusCode.RESOURCE_EXHAUSTED, said)
+        self._watches += 1
+        try:
+            yield
+        finally:
+            self._watches -= 1
 
     async def _stopped(self) -> None:
         await self.stopping.wait()
 
+    async def _send(self, answers: AsyncIterator[Message], visit: Visit, context: Context) -> None:
+        async with _closing(answers) as messages:
+            async for message in messages:
+                if visit.shows(message):
+                    await self._write(context, message)
 
-async def _send(answers: AsyncIterator[Message], context: Context) -> None:
-    async with _closing(answers) as messages:
-        async for message in messages:
-            await context.write(message)
+    async def _write(self, context: Context, message: Message) -> None:
+        """Hand it to a reader that takes it, in time: what it does not take is held in memory."""
+        try:
+            async with asyncio.timeout(self._reader_s):
+                await context.write(message)
+        except TimeoutError:
+            said = f"the reader has taken nothing for {self._reader_s:g} s"
+            raise Cut(grpc.StatusCode.RESOURCE_EXHAUSTED, said) from None
+
+
+class Cut(Exception):
+    """The end of a stream that is nobody's error."""
+
+    def __init__(self, code: grpc.StatusCode, said: str) -> None:
+        self.code, self.said = code, said
+        super().__init__(said)
+
+
+def _coders(method: Method[Any, Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    return method.request.FromString, method.response.SerializeToString
 
 
 @asynccontextmanager
@@ -228,6 +295,8 @@ async def _closing(items: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
 
 async def _abort(context: Context, method: Method[Any, Any], error: Exception) -> NoReturn:
     """End the call with the error. What is not of our tree is a defect: logged, and not told."""
+    if isinstance(error, Cut):
+        await context.abort(error.code, error.said)
     if not isinstance(error, FlowServiceError | KvError):
         _log.error(
             "a call failed by a defect",
@@ -260,25 +329,27 @@ def _details_limit(context: Context) -> int:
 # -- what each method does -----------------------------------------------------------------------
 
 
-def _config_handlers(config: Configuration, watches: _Watches) -> _Handlers:
+def _config_handlers(config: Configuration, calls: _Calls) -> _Handlers:
     """The config service: see :mod:`flowsvc.config_server`."""
     watch = config_methods.WATCH_CONFIG
-    handlers = {watch.name: watches.handler(watch, partial(config_server.watch, config))}
+    handlers = {watch.name: calls.watch(watch, partial(config_server.watch, config))}
     for method in config_methods.METHODS:
         if call := config_server.CALLS.get(method):
-            handlers[method.name] = _unary(method, partial(call, config))
+            handlers[method.name] = calls.unary(method, partial(call, config))
         elif method is not watch:
-            handlers[method.name] = _stream(method, partial(config_server.list_, config, method))
+            handlers[method.name] = calls.stream(
+                method, partial(config_server.list_, config, method)
+            )
     return handlers
 
 
-def _flow_handlers(flows: Flows, watches: _Watches) -> _Handlers:
+def _flow_handlers(flows: Flows, calls: _Calls) -> _Handlers:
     """The flow service."""
     watch = methods.WATCH_FLOWS
     return {
-        watch.name: watches.handler(watch, partial(_watch, flows)),
-        **{m.name: _unary(m, partial(_call, flows, m)) for m in _CALLS},
-        **{m.name: _stream(m, partial(_list, flows, m)) for m in _LISTS},
+        watch.name: calls.watch(watch, partial(_watch, flows)),
+        **{m.name: calls.unary(m, partial(_call, flows, m)) for m in _CALLS},
+        **{m.name: calls.stream(m, partial(_list, flows, m)) for m in _LISTS},
     }
 
 

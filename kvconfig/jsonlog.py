@@ -17,7 +17,7 @@ from typing import Any, Literal, TextIO
 
 import msgspec
 
-__all__ = ["Format", "about", "configure"]
+__all__ = ["Format", "about", "configure", "format_as"]
 
 Format = Literal["json", "text"]
 
@@ -43,9 +43,19 @@ def configure(
     Replaces whatever handlers the root logger had. Needs structlog, which the base install of
     this package does not bring: ``pip install 'kvconfig[service]'``.
     """
+    handler = logging.StreamHandler(stream or sys.stderr)
+    format_as(fmt, handler)
+    root = logging.getLogger()
+    for old in tuple(root.handlers):
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level)
+
+
+def format_as(fmt: Format, handler: logging.StreamHandler[Any]) -> None:
+    """Make lines of what a handler is given. Needs structlog, as :func:`configure` does."""
     import structlog
 
-    out = stream or sys.stderr
     renderer: Any
     if fmt == "json":
         finish: list[Any] = [structlog.processors.format_exc_info, _in_order]
@@ -53,7 +63,7 @@ def configure(
     else:
         finish = [structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False, key="timestamp")]
         renderer = structlog.dev.ConsoleRenderer(
-            colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback
+            colors=handler.stream.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[
@@ -69,13 +79,7 @@ def configure(
             renderer,
         ],
     )
-    handler = logging.StreamHandler(out)
     handler.setFormatter(formatter)
-    root = logging.getLogger()
-    for old in tuple(root.handlers):
-        root.removeHandler(old)
-    root.addHandler(handler)
-    root.setLevel(level)
 
 
 def _add_time(

@@ -22,7 +22,9 @@ from google.rpc import status_pb2  # type: ignore[import-untyped]
 from flowsvc.api import methods
 from flowsvc.api.errors import DETAILS_KEY, error_from
 from flowsvc.api.methods import Method, Req, Resp
-from flowsvc.errors import FlowServiceError
+from flowsvc.api.tls import Credentials
+from flowsvc.api.way import Way
+from flowsvc.errors import FlowServiceError, Forbidden, Unauthenticated
 from kvconfig.backoff import Backoff
 from kvconfig.errors import InvalidValue, KvError, OutcomeUnknown, RequestTooLarge, Unavailable
 from kvconfig.model import Revision
@@ -32,6 +34,7 @@ __all__ = ["Caller", "ServerUnavailable", "Told", "message_of"]
 _DETAILS_BYTES = 256 * 1024
 _METADATA = ((methods.DETAILS_LIMIT_KEY, str(_DETAILS_BYTES)),)
 _ATTEMPTS = 4
+_NEW_TOKEN_S = 30.0  # how long a watch waits for a token in place of one that has expired
 _OPTIONS = [
     ("grpc.enable_retries", 0),  # we know which calls may be sent again, the channel does not
     ("grpc.max_metadata_size", 2 * _DETAILS_BYTES),
@@ -85,24 +88,38 @@ class ServerUnavailable(Unavailable):
 
 
 class Caller:
-    """A channel to ``target``, without TLS, and the calls of a service's ``methods`` on it.
+    """A channel to ``target``, and the calls of a service's ``methods`` on it.
 
-    Use it as an async context manager, in one event loop. Nothing connects before the first call.
+    Over TLS where ``credentials`` are given. Use it as an async context manager, in one event loop.
+    Nothing connects before the first call.
     """
 
-    def __init__(self, target: str, known: Iterable[Method[Any, Any]], *, timeout_s: float) -> None:
+    def __init__(
+        self,
+        target: str,
+        known: Iterable[Method[Any, Any]],
+        *,
+        timeout_s: float,
+        credentials: Credentials | None = None,
+    ) -> None:
         self._target, self._timeout_s, self._known = target, timeout_s, tuple(known)
-        self._opened: grpc.aio.Channel | None = None
+        # A channel that others have come after may be used by calls that take as long as any may.
+        longest_s = timeout_s + max((method.wait_s for method in self._known), default=0.0)
+        self._way = Way(target, credentials, _OPTIONS, grace_s=longest_s)
+        self._entered = False
         self._calls: dict[str, Callable[..., Any]] = {}
 
     async def __aenter__(self) -> Self:
-        self._opened = channel = grpc.aio.insecure_channel(self._target, options=_OPTIONS)
+        self._use(self._way.open())
+        self._entered = True
+        return self
+
+    def _use(self, channel: grpc.aio.Channel) -> None:
         for method in self._known:
             make = channel.unary_stream if method.streams else channel.unary_unary
             self._calls[method.name] = make(
                 method.path, method.request.SerializeToString, method.response.FromString
             )
-        return self
 
     async def __aexit__(
         self,
@@ -110,9 +127,8 @@ class Caller:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._opened is not None:
-            self._calls.clear()
-            await self._opened.close()
+        self._calls.clear()
+        await self._way.close()
 
     # -- one call --------------------------------------------------------------------------------
 
@@ -122,7 +138,8 @@ class Caller:
         async def call(timeout_s: float, *, lost: bool) -> Resp:
             if lost and "resent" in request.DESCRIPTOR.fields_by_name:
                 setattr(request, "resent", True)  # noqa: B010 - of those messages that have it
-            answer: Resp = await self._call(method)(request, timeout=timeout_s, metadata=_METADATA)
+            made = self._call(method)(request, timeout=timeout_s, metadata=self._metadata())
+            answer: Resp = await made
             return answer
 
         return await self._attempts(method, call, again=again)
@@ -131,7 +148,7 @@ class Caller:
         """The items of all pieces."""
 
         async def call(timeout_s: float, *, lost: bool) -> list[Resp]:
-            stream = self._call(method)(request, timeout=timeout_s, metadata=_METADATA)
+            stream = self._call(method)(request, timeout=timeout_s, metadata=self._metadata())
             return [piece async for piece in stream]
 
         pieces = await self._attempts(method, call)
@@ -150,7 +167,7 @@ class Caller:
         async def read(timeout_s: float, *, lost: bool) -> Any:
             nonlocal stream, over
             if stream is None:
-                stream, over = self._call(method)(request, metadata=_METADATA), had
+                stream, over = self._call(method)(request, metadata=self._metadata()), had
             try:
                 async with asyncio.timeout(timeout_s):
                     return await stream.read()
@@ -179,9 +196,11 @@ class Caller:
         """What ``told`` makes of a watch. It connects again, for ever, when it is cut.
 
         The first connection has the attempts that any call has. An error other than
-        ``Unavailable`` is raised.
+        ``Unavailable`` is raised; that a token has expired, only once no other one has come for
+        :data:`_NEW_TOKEN_S`.
         """
         backoff = Backoff(first_s=0.1)
+        refused_at: float | None = None
 
         async def begin(timeout_s: float, *, lost: bool) -> Any:
             return await self._begin_watch(method, request, timeout_s)
@@ -191,6 +210,7 @@ class Caller:
             try:
                 if stream is None:
                     stream = await self._attempts(method, begin)
+                    refused_at = None
                     for news in await told.again():
                         yield news
                 while True:
@@ -198,13 +218,8 @@ class Caller:
                     backoff.reset()
                     for news in told.take(message):
                         yield news
-            except Unavailable:
-                if self._closed:
-                    raise
-            except asyncio.CancelledError:
-                if self._closed:  # which cancels the stream, and with it who waits for it
-                    raise self._is_closed() from None
-                raise
+            except (Unavailable, Unauthenticated, asyncio.CancelledError) as error:
+                refused_at = self._cut(error, refused_at)
             finally:
                 if stream is not None:
                     stream.cancel()
@@ -213,9 +228,28 @@ class Caller:
             _log.warning("watch cut", extra=about)
             await asyncio.sleep(backoff.next_s())
 
+    def _cut(self, error: BaseException, refused_at: float | None) -> float | None:
+        """What ended a watch, if that is to begin again; raises it where it is not.
+
+        Gives since when, in the loop's time, the token is refused.
+        """
+        if isinstance(error, asyncio.CancelledError):
+            if self._closed:  # which cancels the stream, and with it who waits for it
+                raise self._is_closed() from None
+            if _is_cancelled():  # else its channel is gone, which another one has replaced
+                raise error
+        elif self._closed:
+            raise error
+        elif isinstance(error, Unauthenticated):
+            now = asyncio.get_running_loop().time()
+            refused_at = refused_at or now
+            if not self._way.metadata() or now - refused_at > _NEW_TOKEN_S:
+                raise error
+        return refused_at
+
     async def _begin_watch(self, method: Method[Req, Resp], request: Req, timeout_s: float) -> Any:
         """A watch that the server has begun to answer."""
-        stream = self._call(method)(request, metadata=_METADATA)
+        stream = self._call(method)(request, metadata=self._metadata())
         try:
             async with asyncio.timeout(timeout_s):
                 metadata = await stream.initial_metadata()
@@ -240,8 +274,11 @@ class Caller:
             raise ServerUnavailable("the watch ended", endpoints=(self._target,))
         return message
 
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        return (*_METADATA, *self._way.metadata())
+
     def _call(self, method: Method[Any, Any]) -> Callable[..., Any]:
-        if self._opened is None:
+        if not self._entered:
             raise RuntimeError("the client is not open: use `async with`")
         try:
             return self._calls[method.name]
@@ -257,6 +294,8 @@ class Caller:
     ) -> T:
         """Try, and again after UNAVAILABLE, within the one deadline.
 
+        So it is where a token was refused, and another one stands in its file by now.
+
         After a lost answer, what a later attempt raises tells what became of the first one only
         where the service has settled it (see ``resent`` in ``flow.proto``). Where it must not be
         sent ``again``, it is not.
@@ -266,8 +305,15 @@ class Caller:
         deadline = loop.time() + limit_s
         lost = ""  # why an attempt may have been carried out all the same
         settled = False
+        shown = self._way.metadata()
+
+        def worth_trying(error: BaseException) -> bool:
+            if isinstance(error, Unauthenticated):
+                return self._way.metadata() != shown
+            return isinstance(error, Unavailable)
+
         retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(Unavailable),
+            retry=tenacity.retry_if_exception(worth_trying),
             wait=tenacity.wait_random_exponential(multiplier=0.1, max=1.0),
             stop=tenacity.stop_after_attempt(_ATTEMPTS) | tenacity.stop_before_delay(limit_s),
             reraise=True,
@@ -276,11 +322,14 @@ class Caller:
             async for attempt in retrying:
                 with attempt:
                     try:
+                        shown = self._way.metadata()
                         left_s = max(deadline - loop.time(), 0.001)
                         return await call(left_s, lost=bool(lost))
                     except grpc.aio.AioRpcError as error:
                         raised = self._error(method, error)
                         away = isinstance(raised, Unavailable)
+                        if away and (channel := self._way.renewed()):
+                            self._use(channel)
                         if away and method.changes and not _surely_undone(error):
                             lost = lost or str(raised)
                             if not again:
@@ -328,9 +377,10 @@ def _is_refusal(error: grpc.aio.AioRpcError, raised: Exception) -> bool:
     """Whether the service has judged the request, and said no.
 
     An error of the store (a ``KvError``) is no judgement, and neither is that a server, perhaps an
-    older one beside the first, does not know the method.
+    older one beside the first, does not know the method; nor what is said at its door.
     """
-    return _told(error) and isinstance(raised, FlowServiceError)
+    at_the_door = isinstance(raised, Unauthenticated | Forbidden)
+    return _told(error) and isinstance(raised, FlowServiceError) and not at_the_door
 
 
 def _surely_undone(error: grpc.aio.AioRpcError) -> bool:
@@ -341,6 +391,12 @@ def _surely_undone(error: grpc.aio.AioRpcError) -> bool:
     """
     said = error.details() or ""
     return _told(error) or "failed to connect" in said or "Concurrent RPC limit" in said
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody has cancelled the task that runs."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def message_of(make: Callable[[], T]) -> T:

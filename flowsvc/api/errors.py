@@ -100,6 +100,11 @@ TABLE: dict[type[flow.FlowServiceError | kv.KvError], Row] = {
     ),
     flow.RequestReused: Row(code=_code.FAILED_PRECONDITION, fields={"op": TEXT, "was": TEXT}),
     flow.TooMuchContention: Row(code=_code.ABORTED, fields={"what": TEXT, "attempts": NUMBER}),
+    flow.Unauthenticated: Row(code=_code.UNAUTHENTICATED),
+    flow.Forbidden: Row(
+        code=_code.PERMISSION_DENIED,
+        fields={"identity": TEXT, "method": TEXT, "role": TEXT, "what": TEXT},
+    ),
     kv.KvError: Row(code=_code.INTERNAL, bare=True),
     kv.InvalidName: Row(
         code=_code.INVALID_ARGUMENT, fields={"name": TEXT, "what": TEXT, "rule": TEXT}

@@ -29,6 +29,7 @@ from flowsvc.cli import (
     processor,
     rbac,
     serve,
+    token,
     up,
 )
 
@@ -81,6 +82,7 @@ for _command in (
     doctor.command,
     rbac.group,
     serve.command,
+    token.group,
     up.command,
     demo.command,
     completion.command,

@@ -71,6 +71,10 @@ CURES: dict[type[Exception], Callable[[Any], str]] = {
     ),
     flow.VariantTaken: lambda _: "choose another flow id, or stop the flow that holds it",
     flow.TooMuchContention: lambda _: "try again",
+    flow.Unauthenticated: lambda _: (
+        "FLOWCTL_TOKEN_FILE names a file with a token, FLOWCTL_CERT and FLOWCTL_KEY a certificate"
+    ),
+    flow.Forbidden: lambda _: "who may do what stands in the --policy of the server",
     ServerUnavailable: lambda _: (
         "is it running? `flowctl serve` starts one, --server or FLOWCTL_SERVER names another, and "
         "with --endpoints none is needed"

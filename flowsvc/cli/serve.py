@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from flowsvc.cli.access import Access, access_options, opened
 from flowsvc.cli.settings import (
     DEFAULT_SERVER,
     Settings,
@@ -19,6 +20,7 @@ from flowsvc.cli.settings import (
 
 if TYPE_CHECKING:
     from flowsvc.model import Flows
+    from flowsvc.reread import Reread
     from flowsvc.service import FlowService
     from kvconfig.informer import Informer
 
@@ -36,10 +38,11 @@ FRESH_S = 30.0
     show_default=True,
     envvar="FLOWCTL_LISTEN",
     show_envvar=True,
-    help="Loopback only, as long as there is no TLS. Port 0 takes a free one.",
+    help="Loopback only, unless there is --cert. Port 0 takes a free one.",
 )
 @endpoints_option
 @root_option
+@access_options
 @click.option(
     "--grace",
     "grace_s",
@@ -87,6 +90,7 @@ def command(
     listen: str,
     endpoints: tuple[str, ...],
     root: str,
+    access: Access,
     grace_s: float,
     reflection: bool,
     metrics_port: int | None,
@@ -100,9 +104,15 @@ def command(
     The first line of the log that says "listening" holds the address. Health is told by
     grpc.health.v1: SERVING while etcd gives signs of life.
 
+    With --cert and --key it serves over TLS, to those who show a certificate of --client-ca or a
+    token of --tokens; --policy says who may do what. All these files are read again when they
+    change.
+
     \b
     Example:
       flowctl serve --endpoints 127.0.0.1:2379 --listen 127.0.0.1:7480
+      flowctl serve --endpoints 127.0.0.1:2379 --listen 0.0.0.0:7480 --cert server.pem \\
+        --key server.key --client-ca ca.pem --policy policy.toml --audit-log audit.jsonl
     """
     if not endpoints:
         raise click.UsageError("which etcd? give --endpoints HOST:PORT, or set ETCDCTL_ENDPOINTS")
@@ -112,6 +122,7 @@ def command(
         _serve(
             settings,
             listen,
+            access,
             grace_s,
             reflection=reflection,
             metrics_port=metrics_port,
@@ -131,6 +142,7 @@ def _configure_log(log_format: Literal["json", "text"], log_level: str) -> None:
 async def _serve(
     settings: Settings,
     listen: str,
+    access: Access,
     grace_s: float,
     *,
     reflection: bool,
@@ -153,27 +165,31 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
-        async with (
-            open_store(settings) as store,
-            FlowService(store, keyspace) as service,
-        ):
+        async with AsyncExitStack() as stack:
+            door = stack.enter_context(opened(access))
+            store = await stack.enter_async_context(open_store(settings))
+            service = await stack.enter_async_context(FlowService(store, keyspace))
             ages = _cache_ages(service)
-            measured = _measured(service, ages, metrics_port, metrics_address)
-            with measured as (flows, metrics_at):
-                async with server.serve(
+            measured = _measured(service, ages, door.files, metrics_port, metrics_address)
+            flows, metrics_at = stack.enter_context(measured)
+            port = await stack.enter_async_context(
+                server.serve(
                     flows,
                     listen,
                     config=Config(store, keyspace),
+                    tls=door.tls,
+                    guard=door.guard,
                     grace_s=grace_s,
                     reflection=reflection,
                     fresh=lambda: all(age_s() < FRESH_S for age_s in ages.values()),
-                ) as port:
-                    address = f"{listen.rpartition(':')[0]}:{port}" if port else listen
-                    where = {"address": address, "endpoints": settings.endpoints, **metrics_at}
-                    log.info("listening", extra=where)
-                    await store.log_advice()
-                    await stop.wait()
-                    log.info("stopping", extra={"grace_s": grace_s})
+                )
+            )
+            address = f"{listen.rpartition(':')[0]}:{port}" if port else listen
+            where = {"address": address, "endpoints": settings.endpoints, **metrics_at}
+            log.info("listening", extra=where)
+            await store.log_advice()
+            await stop.wait()
+            log.info("stopping", extra={"grace_s": grace_s})
     except server.ListenRefused as error:
         raise click.UsageError(str(error)) from error
     log.info("stopped")
@@ -191,7 +207,11 @@ def _cache_ages(service: FlowService) -> dict[str, Callable[[], float]]:
 
 @contextmanager
 def _measured(
-    service: Flows, ages: dict[str, Callable[[], float]], port: int | None, address: str
+    service: Flows,
+    ages: dict[str, Callable[[], float]],
+    files: Iterable[Reread[Any]],
+    port: int | None,
+    address: str,
 ) -> Iterator[tuple[Flows, dict[str, str]]]:
     """The service with metrics, and where they are; or as it is, where no port is given."""
     if port is None:
@@ -202,6 +222,8 @@ def _measured(
     metrics = Metrics()
     for name, age_s in ages.items():
         metrics.cache(name, age_s)
+    for file in files:
+        metrics.file(file.name, file.refused)
     with ExitStack() as stack:
         try:
             bound = stack.enter_context(exposed(metrics, port, address))

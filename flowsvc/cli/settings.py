@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 if TYPE_CHECKING:
+    from flowsvc.client import Credentials
     from flowsvc.model import Actor, Flows
     from kvconfig.config import Configuration
     from kvconfig.etcd import Access, EtcdStore
@@ -155,7 +156,8 @@ def connection(*, timeout: bool = True) -> Callable[[Function], Function]:
             metavar="HOST:PORT",
             envvar="FLOWCTL_SERVER",
             show_envvar=True,
-            help=f"Flow service to ask. [default: {DEFAULT_SERVER}]",
+            help=f"Flow service to ask; over TLS where FLOWCTL_CACERT, FLOWCTL_CERT and "
+            f"FLOWCTL_KEY, or FLOWCTL_TOKEN_FILE are set. [default: {DEFAULT_SERVER}]",
         )
         return cast(Function, server(endpoints_option(root_option(decorated))))
 
@@ -211,7 +213,9 @@ async def open_flows(settings: Settings) -> AsyncIterator[Flows]:
     if settings.server:
         from flowsvc.client import Client
 
-        async with Client(settings.server, timeout_s=settings.timeout_s) as client:
+        async with Client(
+            settings.server, timeout_s=settings.timeout_s, credentials=_credentials()
+        ) as client:
             yield client
     else:
         from flowsvc.service import FlowService
@@ -230,7 +234,9 @@ async def open_config(settings: Settings) -> AsyncIterator[Configuration]:
     if settings.server:
         from flowsvc.config_client import ConfigClient
 
-        async with ConfigClient(settings.server, timeout_s=settings.timeout_s) as client:
+        async with ConfigClient(
+            settings.server, timeout_s=settings.timeout_s, credentials=_credentials()
+        ) as client:
             yield client
     else:
         from kvconfig.config import Config
@@ -241,6 +247,18 @@ async def open_config(settings: Settings) -> AsyncIterator[Configuration]:
         async with open_store(settings) as store:
             await check_layout(store, keyspace)
             yield Config(store, keyspace)
+
+
+def _credentials() -> Credentials | None:
+    """What a server is shown: FLOWCTL_CACERT, _CERT, _KEY, _TOKEN_FILE. With one of them: TLS."""
+    import os
+
+    from flowsvc.client import Credentials
+
+    try:
+        return Credentials.from_environ(os.environ)
+    except ValueError as error:
+        raise click.UsageError(f"FLOWCTL_*: {error}") from error
 
 
 def open_store(settings: Settings) -> AbstractAsyncContextManager[EtcdStore]:

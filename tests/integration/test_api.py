@@ -478,7 +478,7 @@ async def test_a_silent_link_is_given_up(flows):
 async def test_a_method_that_is_not_there(flows):
     """Another service on that port, or another version, is said to be one."""
     async with connected(flows) as client:
-        client._calls["GetFlow"] = client._opened.unary_unary(  # type: ignore[union-attr]
+        client._calls["GetFlow"] = client._way._channel.unary_unary(  # type: ignore[union-attr]
             "/kvconfig.flow.v9.FlowService/GetFlow",
             pb.GetFlowRequest.SerializeToString,
             pb.Flow.FromString,

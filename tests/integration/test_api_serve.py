@@ -19,11 +19,13 @@ from grpc_reflection.v1alpha import (  # type: ignore[import-untyped]
 )
 
 from flowsvc.api.methods import SERVICE
+from flowsvc.cli import main
 from flowsvc.cli.children import Child, ChildFailed, child
 from flowsvc.client import Client
 from flowsvc.model import StopFlow
 from kvconfig.etcd import connect
 from kvconfig.keyspace import Keyspace
+from tests.certificates import Authority
 from tests.flows import BLUEPRINT, TYPES, as_json, start
 
 ELSEWHERE = "127.0.0.2" if sys.platform == "linux" else "localhost"
@@ -86,6 +88,52 @@ def read(url: str) -> str:
     with build_opener(ProxyHandler({})).open(url, timeout=5) as answer:
         text: str = answer.read().decode()
         return text
+
+
+async def test_the_service_over_tls(etcd_endpoint, root, tmp_path, monkeypatch, capsys):
+    """Whom a token and the policy let in; the record of it; and a policy that goes bad."""
+    authority = Authority(tmp_path)
+    cert, key = authority.issue("server", "127.0.0.1")
+    policy, audit, token = (tmp_path / name for name in ("policy.toml", "audit", "a.token"))
+    policy.write_text("[[allow]]\nwho = ['alice']\nrole = 'admin'\nparameter-types = ['size*']\n")
+    assert main(["token", "create", str(tmp_path / "tokens"), "--for", "alice"]) == 0
+    token.write_text(capsys.readouterr().out)
+    options = {
+        "cert": cert, "key": key, "tokens": tmp_path / "tokens", "policy": policy,
+        "audit-log": audit, "metrics-port": 0,
+    }  # fmt: skip
+    given = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+    async with serving(etcd_endpoint, root, *given) as server:
+        for name, value in (
+            ("SERVER", await address_of(server)),
+            ("CACERT", str(authority.cacert)),
+            ("TOKEN_FILE", str(token)),
+        ):
+            monkeypatch.setenv(f"FLOWCTL_{name}", value)
+        (tmp_path / "t.json").write_text(json.dumps({"type": "string"}))
+        put = ("parameter-type", "put")
+        for name, code in (("size", 0), ("other", 1)):
+            args = [*put, name, str(tmp_path / "t.json"), "--by", "bob"]
+            assert await asyncio.to_thread(main, args) == code
+        assert await asyncio.to_thread(main, ["parameter-type", "history", "size"]) == 0
+        out, err = capsys.readouterr()
+        assert "alice (as bob)" in out
+        assert "alice may not call PutParameterType: it takes the role admin" in err
+
+        url = (await server.line(event="listening"))["metrics"]
+        bad = 'kvconfig_flow_file_refused{file="policy"} '
+        assert f"{bad}0.0" in await asyncio.to_thread(read, url)
+        policy.write_text("allow = 1")
+        assert f"{bad}1.0" in await asyncio.to_thread(read, url)
+        assert await asyncio.to_thread(main, ["parameter-type", "get", "size"]) == 0
+    lines = [json.loads(line) for line in audit.read_text().splitlines()]
+    assert [(line["method"], line["result"]) for line in lines] == [
+        ("PutParameterType", "ok"),
+        ("PutParameterType", "Forbidden"),
+        ("GetHistory", "ok"),
+        ("GetParameterType", "ok"),
+    ]
+    assert {line["identity"] for line in lines} == {"alice"}
 
 
 async def test_one_of_two_replicas_is_killed(etcd_endpoint, root):
