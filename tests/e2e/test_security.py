@@ -22,8 +22,8 @@ def test_the_document_is_true(etcd_binary: EtcdBinary, etcdctl_path: Path, tmp_p
     programs, folder = tmp_path / "programs", tmp_path / "folder"
     programs.mkdir()
     folder.mkdir()
-    client, peer, service = free_ports(3)
+    client, peer, service, api = free_ports(4)
     environ = reader(programs, etcd=etcd_binary.path, etcdctl=etcdctl_path)
     # Where it listens for clients stands in the document: over TLS.
     peers = {name: url for name, url in etcd_at(client, peer).items() if "CLIENT" not in name}
-    run(DOCUMENT, folder, {**environ, **peers}, ports={2379: client, 7480: service})
+    run(DOCUMENT, folder, {**environ, **peers}, ports={2379: client, 7480: service, 7443: api})

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from flowsvc.cli import demo, main
+from tests.certificates import Authority
 from tests.e2e.test_flowctl import Serve
 from tests.integration.test_migrate_cli import DOCUMENT
 from tests.seeds import SEED, as_seed
@@ -39,7 +40,8 @@ def examples() -> Iterator[tuple[str, str]]:
     for path, command in commands():
         if not path or path[0] in ELSEWHERE:
             continue
-        for line in (command.help or "").partition("Example:")[2].splitlines():
+        text = (command.help or "").partition("Example:")[2].replace("\\\n", " ")
+        for line in text.splitlines():
             if line.strip().startswith("flowctl "):
                 yield path[0], line.strip()
 
@@ -51,6 +53,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "seed.json").write_bytes(as_seed(SEED))
     (tmp_path / "system.json").write_bytes(as_seed(SEED))
     (tmp_path / "config.json").write_text(json.dumps(DOCUMENT))
+    Authority(tmp_path).issue("server", "127.0.0.1")
+    (tmp_path / "policy.toml").write_text('[[allow]]\nwho = ["*"]\nrole = "viewer"\n')
     return tmp_path
 
 
@@ -73,9 +77,11 @@ def test_every_example_works(folder: Path, etcd_endpoint: str, root: str, capfd,
         at = root + ("2" if "etcd2:2379" in words else "")
         args = [etcd_endpoint if word in ADDRESSES else word for word in words]
         if name == "serve":
-            assert Serve(etcd_endpoint, at, *args[1:-1], "127.0.0.1:0").end()[0] == 0
+            args = ["127.0.0.1:0" if word.endswith(":7480") else word for word in args]
+            assert Serve(etcd_endpoint, at, *args[1:]).end()[0] == 0
             continue
-        assert main([*args, "--root", at]) == 0, line
+        where = [] if name == "token" else ["--root", at]
+        assert main([*args, *where]) == 0, line
         if redirected:
             (folder / redirected).write_text(capfd.readouterr().out)
             assert (folder / redirected).stat().st_size > 1
