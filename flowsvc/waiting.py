@@ -69,5 +69,5 @@ async def wait(
         if status is not None:
             lacks = lacking(status, revision=revision, everywhere=everywhere)
             what = f"it is {status.state}; {lacks}"
-        raise TimeoutError(f"flow {flow!r} after {timeout_s:g} s: {what}") from error
+        raise TimeoutError(f"flow {flow!r} does not run after {timeout_s:g} s: {what}") from error
     raise WatchEnded("the watch of flows ended")

@@ -8,8 +8,8 @@ from typing import Any, BinaryIO
 import click
 
 from flowsvc.cli.completion import complete_item
-from flowsvc.cli.config_look import count, name_of, not_found
-from flowsvc.cli.output import DATA, output_option, print_data
+from flowsvc.cli.config_look import name_of, not_found
+from flowsvc.cli.output import DATA, count, output_option, print_data
 from flowsvc.cli.settings import Settings, ask_config, connection_options
 
 __all__ = ["delete", "if_revision_option", "ignore_not_found_option", "put", "show_written"]

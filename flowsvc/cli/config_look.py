@@ -14,6 +14,7 @@ from flowsvc.cli.completion import complete_item
 from flowsvc.cli.output import (
     OUTPUTS,
     View,
+    count,
     output_of,
     output_option,
     print_json,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from flowsvc.seed.writing import Writer
     from kvconfig.config import ConfigChange, ConfigChanges, ConfigItem, Configuration
 
-__all__ = ["count", "dump", "get", "list_", "name_of", "not_found", "watch"]
+__all__ = ["dump", "get", "list_", "name_of", "not_found", "watch"]
 
 SHOWN = 60
 """So many characters of a value stand in a table."""
@@ -204,11 +205,6 @@ def dump(*, settings: Settings, output: str, types: tuple[str, ...], revision: i
 def name_of(type_: str, key: str) -> str:
     """How an item is called: as its key in etcd, without the root."""
     return f"{type_}/{key}"
-
-
-def count(number: int, noun: str) -> str:
-    """``1 item``, ``2 items``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def not_found(type_: str, keys: Sequence[str]) -> Exception:

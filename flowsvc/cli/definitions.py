@@ -79,7 +79,7 @@ def _add_put(group: click.Group, noun: Noun) -> None:
         request = PutDefinition(
             kind=noun.kind, name=name, definition=definition, force=force, **how.fields()
         )
-        carry_out(settings, request, how, name=name, did="stands", output=output)
+        carry_out(settings, request, how, name=name, did="put", output=output)
 
 
 def _add_get(group: click.Group, noun: Noun) -> None:

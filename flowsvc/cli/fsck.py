@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flowsvc.cli.output import View, output_option, show
+from flowsvc.cli.output import View, count, output_option, show
 from flowsvc.cli.settings import Settings, endpoints_option, open_store, root_option, run
 
 if TYPE_CHECKING:
@@ -79,13 +79,13 @@ ANOMALY = View(
 def _summary(repaired: Repaired, *, repair: bool) -> str:
     said = f"{_counted(repaired.left)} at revision {repaired.revision}"
     if repair:
-        return f"repaired {len(repaired.done)}; left: {said}"
+        return f"{len(repaired.done)} repaired; {said}"
     mendable = sum(each.repair is not None for each in repaired.left)
-    return f"{said}; --repair would mend {mendable}" if mendable else said
+    return f"{said}; --repair mends {mendable}" if mendable else said
 
 
 def _counted(found: Sequence[Anomaly]) -> str:
     if not found:
         return "all is well"
     errors = sum(each.severity == "error" for each in found)
-    return f"{errors} errors, {len(found) - errors} warnings"
+    return f"{count(errors, 'error')}, {count(len(found) - errors, 'warning')}"

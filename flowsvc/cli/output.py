@@ -17,6 +17,7 @@ __all__ = [
     "DATA",
     "OUTPUTS",
     "View",
+    "count",
     "difference_line",
     "findings_as_json",
     "output_of",
@@ -175,6 +176,11 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         line = "  ".join(cells).rstrip()
         bold = index == 0 and not os.environ.get("NO_COLOR")
         click.echo(click.style(line, bold=True) if bold else line)
+
+
+def count(number: int, noun: str) -> str:
+    """``1 item``, ``2 items``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def printable(text: str) -> str:

@@ -303,8 +303,8 @@ def test_flowctl_tells_of_every_finding(flowctl, on_etcd, ks, capsys) -> None:
     assert orphan.split()[:3] == ["error", "orphan-variant", "possible"]
     assert orphan.split()[3] == f"/{ks.root}/active-flow/chunker/by-hand"
     assert warning.split()[:3] == ["warning", "blueprint-missing", "none"]
-    assert err.startswith("1 errors, 1 warnings at revision ")
-    assert err.endswith("; --repair would mend 1\n")
+    assert err.startswith("1 error, 1 warning at revision ")
+    assert err.endswith("; --repair mends 1\n")
 
 
 def test_flowctl_repairs(flowctl, on_etcd, ks, capsys) -> None:
@@ -315,7 +315,7 @@ def test_flowctl_repairs(flowctl, on_etcd, ks, capsys) -> None:
     out, err = capsys.readouterr()
     told = [(each["severity"], each["code"], each["repair"]) for each in json.loads(out)]
     assert told == [("error", "orphan-variant", "done"), ("warning", "blueprint-missing", "none")]
-    assert err.startswith("repaired 1; left: 0 errors, 1 warnings at revision ")
+    assert err.startswith("1 repaired; 0 errors, 1 warning at revision ")
     assert flowctl("-o", "name") == 0
     assert capsys.readouterr().out == f"/{ks.root}/flow/f1\n"
 

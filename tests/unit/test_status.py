@@ -417,7 +417,7 @@ async def test_wait_says_what_lacks_when_its_time_is_over() -> None:
     with pytest.raises(TimeoutError) as raised:
         await waiting.wait(board, "f1", timeout_s=0.01)
     text = str(raised.value)
-    assert "'f1' after 0.01 s: it is starting" in text
+    assert "'f1' does not run after 0.01 s: it is starting" in text
     assert "chunker/f1, indexer/f1; nobody runs processor indexer" in text
     assert board.closed.is_set()
 

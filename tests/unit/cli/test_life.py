@@ -379,7 +379,9 @@ def test_wait_ends_with_7_when_it_takes_too_long(flows, capsys):
     assert main(["flow", "wait", "f1", "--timeout", "20ms"]) == 7
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.splitlines()[-1].startswith("error: flow 'f1' after 0.02 s: it is starting; ")
+    assert err.splitlines()[-1].startswith(
+        "error: flow 'f1' does not run after 0.02 s: it is starting; "
+    )
 
 
 WAITS = [
