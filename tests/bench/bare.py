@@ -1,4 +1,4 @@
-"""The same work on bare stubs: nothing between gRPC and the figures.
+"""The same work on bare stubs of grpc.aio: nothing between gRPC and the figures.
 
     python -m tests.bench.bare ENDPOINT PREFIX COUNT
 
@@ -12,6 +12,8 @@ import json
 import resource
 import sys
 import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 
 import grpc.aio
 
@@ -19,7 +21,17 @@ from kvconfig.etcd import rpc_pb2 as pb
 from kvconfig.etcd.endpoints import MAX_RESPONSE_BYTES
 from kvconfig.keys import Range, prefix
 
-__all__ = ["PUTS", "VALUE", "bare_list", "bare_puts", "rss_mb"]
+__all__ = [
+    "PUTS",
+    "VALUE",
+    "Transact",
+    "bare_channel",
+    "bare_list",
+    "bare_puts",
+    "bare_transact",
+    "bare_watch",
+    "rss_mb",
+]
 
 VALUE = b'{"parameters":{"chunk-size":"2000"},"topics":{"input":"flow:a","output":"flow:b"}}'
 PUTS = 120
@@ -27,14 +39,50 @@ PUTS = 120
 
 _OPTIONS = [("grpc.max_receive_message_length", MAX_RESPONSE_BYTES)]
 
+Transact = grpc.aio.UnaryUnaryMultiCallable[bytes, pb.TxnResponse]
+
 
 def rss_mb() -> float:
     """The most memory this process ever had."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-async def bare_list(endpoint: str, range_: Range) -> int:
-    """A list in the pages that the store takes; its bytes."""
+@asynccontextmanager
+async def bare_channel(endpoint: str) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel of grpc.aio with nothing on it."""
+    async with grpc.aio.insecure_channel(endpoint, options=_OPTIONS) as channel:
+        yield channel
+
+
+def bare_transact(channel: grpc.aio.Channel) -> Transact:
+    """Sends transactions that are bytes already."""
+    return channel.unary_unary(
+        "/etcdserverpb.KV/Txn",
+        request_serializer=None,
+        response_deserializer=pb.TxnResponse.FromString,
+    )
+
+
+async def bare_watch(
+    channel: grpc.aio.Channel, range_: Range, *, start: int = 0
+) -> AsyncGenerator[pb.WatchResponse, None]:
+    """The answers of one watch, the first of which confirms it."""
+    create = pb.WatchCreateRequest(key=range_.start, range_end=range_.end, start_revision=start)
+    call = channel.stream_stream(
+        "/etcdserverpb.Watch/Watch",
+        request_serializer=pb.WatchRequest.SerializeToString,
+        response_deserializer=pb.WatchResponse.FromString,
+    )()
+    await call.write(pb.WatchRequest(create_request=create))
+    try:
+        while True:
+            yield await call.read()
+    finally:
+        call.cancel()
+
+
+async def bare_list(endpoint: str, range_: Range, *, limit: int = 5_000) -> int:
+    """A list in the pages that the store takes, or with ``limit`` 0 in one call; its bytes."""
     total, start = 0, range_.start
     async with grpc.aio.insecure_channel(endpoint, options=_OPTIONS) as channel:
         stub = channel.unary_unary(
@@ -43,32 +91,33 @@ async def bare_list(endpoint: str, range_: Range) -> int:
             response_deserializer=pb.RangeResponse.FromString,
         )
         while start:
-            request = pb.RangeRequest(key=start, range_end=range_.end, limit=5_000)
+            request = pb.RangeRequest(key=start, range_end=range_.end, limit=limit)
             answer = await stub(request)
             total += answer.ByteSize()
             start = answer.kvs[-1].key + b"\0" if answer.more else b""
     return total
 
 
-async def bare_puts(endpoint: str, range_: Range, count: int) -> float:
+async def bare_puts(endpoint: str, range_: Range, count: int, *, each: int = PUTS) -> float:
     """Puts in transactions, one after the other; the seconds, less those of making the requests."""
     spent_s = 0.0
-    async with grpc.aio.insecure_channel(endpoint, options=_OPTIONS) as channel:
-        stub: grpc.aio.UnaryUnaryMultiCallable[bytes, pb.TxnResponse] = channel.unary_unary(
-            "/etcdserverpb.KV/Txn",
-            request_serializer=None,  # they are bytes already
-            response_deserializer=pb.TxnResponse.FromString,
-        )
-        for first in range(0, count, PUTS):
-            request = pb.TxnRequest()
-            for number in range(first, min(first + PUTS, count)):
-                put = request.success.add().request_put
-                put.key, put.value = range_.start + b"%07d" % number, VALUE
-            data = request.SerializeToString()
+    async with bare_channel(endpoint) as channel:
+        transact = bare_transact(channel)
+        for first in range(0, count, each):
+            data = puts(range_, range(first, min(first + each, count)))
             begun = time.perf_counter()
-            await stub(data)
+            await transact(data)
             spent_s += time.perf_counter() - begun
     return spent_s
+
+
+def puts(range_: Range, numbers: range, value: bytes = VALUE) -> bytes:
+    """A transaction that puts a key for each number."""
+    request = pb.TxnRequest()
+    for number in numbers:
+        put = request.success.add().request_put
+        put.key, put.value = range_.start + b"%07d" % number, value
+    return request.SerializeToString()
 
 
 async def _main(endpoint: str, start: str, count: str) -> None:
