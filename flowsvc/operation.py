@@ -173,7 +173,10 @@ class _Sender:
     async def send(self, txn: Txn) -> Commit | None:
         """Commit; ``None`` where a nested guard ended it. Safe to repeat: see the plan's guards."""
         try:
-            return await _SEND_AGAIN(self._once, txn)
+            try:
+                return await self._once(txn)
+            except OutcomeUnknown:
+                return await _SEND_AGAIN(self._once, txn)
         except TransactionAborted:
             return None
 

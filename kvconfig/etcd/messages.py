@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
 
 from kvconfig.etcd import rpc_pb2 as pb
 from kvconfig.etcd.server import Alarm, Grant, ListedMember, Member
@@ -64,22 +63,16 @@ def key_value(kv: pb.KeyValue) -> KeyValue:
 
 def range_request(read: Read) -> pb.RangeRequest:
     """A read."""
-    return pb.RangeRequest(
-        key=read.key,
-        range_end=read.end,
-        limit=read.limit,
-        revision=read.revision,
-        keys_only=read.keys_only,
-    )
+    request = pb.RangeRequest()
+    _fill_range(request, read)
+    return request
 
 
 def txn_request(txn: Txn) -> pb.TxnRequest:
     """A transaction, with those nested in it."""
-    return pb.TxnRequest(
-        compare=[_compare(compare) for compare in txn.compares],
-        success=[_request_op(op) for op in txn.then],
-        failure=[_request_op(op) for op in txn.otherwise],
-    )
+    request = pb.TxnRequest()
+    _fill(request, txn)
+    return request
 
 
 def commit_of(response: pb.TxnResponse) -> Commit:
@@ -142,27 +135,52 @@ def grant_of(permission: pb.Permission) -> Grant:
     return Grant(range=range_, read=read, write=permission.permType != pb.Permission.READ)
 
 
-def _compare(compare: Compare) -> pb.Compare:
-    union: dict[str, Any] = {compare.target: compare.value}
-    return pb.Compare(
-        key=compare.key,
-        range_end=compare.end,
-        target=_TARGETS[compare.target],
-        result=_RESULTS[compare.op],
-        **union,
-    )
+def _fill(request: pb.TxnRequest, txn: Txn) -> None:
+    """In place: a message that is built by itself and put into another is copied."""
+    for compare in txn.compares:
+        _fill_compare(request.compare.add(), compare)
+    for op in txn.then:
+        _fill_op(request.success.add(), op)
+    for op in txn.otherwise:
+        _fill_op(request.failure.add(), op)
 
 
-def _request_op(op: Operation) -> pb.RequestOp:
+def _fill_compare(message: pb.Compare, compare: Compare) -> None:
+    message.key = compare.key
+    message.target = _TARGETS[compare.target]
+    message.result = _RESULTS[compare.op]
+    if compare.end:
+        message.range_end = compare.end
+    setattr(message, compare.target, compare.value)
+
+
+def _fill_op(message: pb.RequestOp, op: Operation) -> None:
     if isinstance(op, Put):
-        put = pb.PutRequest(key=op.key, value=op.value, lease=op.lease)
-        return pb.RequestOp(request_put=put)
-    if isinstance(op, Delete):
-        delete = pb.DeleteRangeRequest(key=op.key, range_end=op.end)
-        return pb.RequestOp(request_delete_range=delete)
-    if isinstance(op, Read):
-        return pb.RequestOp(request_range=range_request(op))
-    return pb.RequestOp(request_txn=txn_request(op))
+        put = message.request_put
+        put.key, put.value = op.key, op.value
+        if op.lease:
+            put.lease = op.lease
+    elif isinstance(op, Delete):
+        delete = message.request_delete_range
+        delete.key = op.key
+        if op.end:
+            delete.range_end = op.end
+    elif isinstance(op, Read):
+        _fill_range(message.request_range, op)
+    else:
+        _fill(message.request_txn, op)
+
+
+def _fill_range(message: pb.RangeRequest, read: Read) -> None:
+    message.key = read.key
+    if read.end:
+        message.range_end = read.end
+    if read.limit:
+        message.limit = read.limit
+    if read.revision:
+        message.revision = read.revision
+    if read.keys_only:
+        message.keys_only = True
 
 
 def _commit(response: pb.TxnResponse, revision: Revision) -> Commit:
