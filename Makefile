@@ -11,7 +11,7 @@ LOCKED      = $(PIP_INSTALL) --require-hashes
 # An install is done once per change of what it is made from; the stamps remember it.
 READY       := $(VENV)/.ready
 PROTO_READY := .venv-proto/.ready
-PEERS       := etcd3 aetcd python3-etcd3 etcd3aio
+PEERS       := etcd3 aetcd python3-etcd3 etcd3aio etcd-client-py
 PEERS_READY := $(PEERS:%=.peers/%/.ready)
 
 PROTOS := kvconfig/etcd/rpc.proto flowsvc/api/v1/flow.proto flowsvc/api/v1/config.proto

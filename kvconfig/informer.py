@@ -60,8 +60,11 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-class Item(msgspec.Struct, Generic[T], frozen=True):
-    """One key: what it decodes to, or why it does not (then ``value`` is ``None``)."""
+class Item(msgspec.Struct, Generic[T], frozen=True, gc=False):
+    """One key: what it decodes to, or why it does not (then ``value`` is ``None``).
+
+    Caches hold many: they are kept out of the garbage collector's books.
+    """
 
     kv: KeyValue
     value: T | None
@@ -78,7 +81,7 @@ class Item(msgspec.Struct, Generic[T], frozen=True):
         return self.kv.mod_revision
 
 
-class Change(msgspec.Struct, Generic[T], frozen=True):
+class Change(msgspec.Struct, Generic[T], frozen=True, gc=False):
     """One key before and after; ``old`` is ``None`` for a new one, ``new`` for a deleted one."""
 
     key: bytes

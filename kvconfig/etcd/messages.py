@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from kvconfig.etcd import rpc_pb2 as pb
 from kvconfig.etcd.server import Alarm, Grant, ListedMember, Member
 from kvconfig.keys import Range, everything, one
-from kvconfig.model import Event, KeyValue, LeaseId, Revision
+from kvconfig.model import Event, KeyValue, Revision, WatchBatch
 from kvconfig.txn import (
     Commit,
     Compare,
@@ -25,9 +25,9 @@ from kvconfig.txn import (
 
 __all__ = [
     "alarm_of",
+    "batches_of",
     "commit_of",
-    "events_of",
-    "grant_of",
+        "grant_of",
     "key_value",
     "listed_member",
     "member_of",
@@ -49,16 +49,15 @@ _RESULTS = {
 }
 
 
+_KeyValue: Callable[[bytes, bytes, int, int, int, int], KeyValue] = KeyValue  # type: ignore[assignment]
+"""To call ``Revision`` and ``LeaseId`` for each number, as types ask, takes as long as all else."""
+
+_DELETE = pb.Event.DELETE
+
+
 def key_value(kv: pb.KeyValue) -> KeyValue:
     """A key as the store port gives it."""
-    return KeyValue(
-        kv.key,
-        kv.value,
-        Revision(kv.create_revision),
-        Revision(kv.mod_revision),
-        kv.version,
-        LeaseId(kv.lease),
-    )
+    return _KeyValue(kv.key, kv.value, kv.create_revision, kv.mod_revision, kv.version, kv.lease)
 
 
 def range_request(read: Read) -> pb.RangeRequest:
@@ -80,14 +79,18 @@ def commit_of(response: pb.TxnResponse) -> Commit:
     return _commit(response, Revision(response.header.revision))
 
 
-def events_of(events: Iterable[pb.Event]) -> Iterable[tuple[Revision, Event]]:
-    """Each event of a watch response with the revision it happened at."""
+def batches_of(events: Iterable[pb.Event]) -> Iterator[WatchBatch]:
+    """The events of a watch, in order, all of a revision together."""
+    revision, batch = 0, list[Event]()
     for event in events:
         kv = event.kv
-        if event.type == pb.Event.DELETE:
-            yield Revision(kv.mod_revision), Event(kv.key, None)
-        else:
-            yield Revision(kv.mod_revision), Event(kv.key, key_value(kv))
+        if kv.mod_revision != revision:
+            if batch:
+                yield WatchBatch(Revision(revision), tuple(batch))
+            revision, batch = kv.mod_revision, []
+        batch.append(Event(kv.key, None if event.type == _DELETE else key_value(kv)))
+    if batch:
+        yield WatchBatch(Revision(revision), tuple(batch))
 
 
 def member_of(endpoint: str, status: pb.StatusResponse) -> Member:

@@ -22,6 +22,7 @@ from kvconfig.etcd.endpoints import MAX_RESPONSE_BYTES
 from kvconfig.keys import Range, prefix
 
 __all__ = [
+    "PAGE_SIZE",
     "PUTS",
     "VALUE",
     "Transact",
@@ -30,12 +31,16 @@ __all__ = [
     "bare_puts",
     "bare_transact",
     "bare_watch",
+    "puts",
     "rss_mb",
 ]
 
 VALUE = b'{"parameters":{"chunk-size":"2000"},"topics":{"input":"flow:a","output":"flow:b"}}'
 PUTS = 120
 """In one transaction."""
+
+PAGE_SIZE = 5_000
+"""Keys a page, as the store takes them."""
 
 _OPTIONS = [("grpc.max_receive_message_length", MAX_RESPONSE_BYTES)]
 
@@ -81,21 +86,22 @@ async def bare_watch(
         call.cancel()
 
 
-async def bare_list(endpoint: str, range_: Range, *, limit: int = 5_000) -> int:
-    """A list in the pages that the store takes, or with ``limit`` 0 in one call; its bytes."""
-    total, start = 0, range_.start
-    async with grpc.aio.insecure_channel(endpoint, options=_OPTIONS) as channel:
-        stub = channel.unary_unary(
-            "/etcdserverpb.KV/Range",
-            request_serializer=pb.RangeRequest.SerializeToString,
-            response_deserializer=pb.RangeResponse.FromString,
-        )
-        while start:
-            request = pb.RangeRequest(key=start, range_end=range_.end, limit=limit)
-            answer = await stub(request)
-            total += answer.ByteSize()
-            start = answer.kvs[-1].key + b"\0" if answer.more else b""
-    return total
+async def bare_list(
+    channel: grpc.aio.Channel, range_: Range, *, limit: int = 0
+) -> list[pb.KeyValue]:
+    """A list, in pages of ``limit`` keys or (0) in one call."""
+    listed: list[pb.KeyValue] = []
+    start = range_.start
+    stub = channel.unary_unary(
+        "/etcdserverpb.KV/Range",
+        request_serializer=pb.RangeRequest.SerializeToString,
+        response_deserializer=pb.RangeResponse.FromString,
+    )
+    while start:
+        answer = await stub(pb.RangeRequest(key=start, range_end=range_.end, limit=limit))
+        listed.extend(answer.kvs)
+        start = answer.kvs[-1].key + b"\0" if answer.more else b""
+    return listed
 
 
 async def bare_puts(endpoint: str, range_: Range, count: int, *, each: int = PUTS) -> float:
@@ -124,7 +130,8 @@ async def _main(endpoint: str, start: str, count: str) -> None:
     range_ = prefix(start.encode())
     puts_s = await bare_puts(endpoint, range_, int(count))
     begun = time.perf_counter()
-    await bare_list(endpoint, range_)
+    async with bare_channel(endpoint) as channel:
+        await bare_list(channel, range_, limit=PAGE_SIZE)
     list_s = time.perf_counter() - begun
     json.dump({"puts_s": puts_s, "list_s": list_s, "peak_rss_mb": rss_mb()}, sys.stdout)
 

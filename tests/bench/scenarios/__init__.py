@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tests.bench.scenarios import starts
+from tests.bench.scenarios import peers, starts, watches
 
 __all__ = ["SCENARIOS"]
 
 SCENARIOS = {
     scenario.name: scenario
-    for scenario in (starts.PLAN, starts.START, starts.FLAT)
+    for scenario in (starts.PLAN, starts.START, starts.FLAT, peers.PEERS, watches.LATENCY, watches.CATCH_UP)
 }
