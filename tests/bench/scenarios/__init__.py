@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from tests.bench.scenarios import peers, starts, watches
+from tests.bench.scenarios import before, caches, commands, fleet, peers, starts, watches
 
 __all__ = ["SCENARIOS"]
 
 SCENARIOS = {
     scenario.name: scenario
-    for scenario in (starts.PLAN, starts.START, starts.FLAT, peers.PEERS, watches.LATENCY, watches.CATCH_UP)
+    for scenario in (
+        starts.PLAN,
+        starts.START,
+        before.REPLACED,
+        watches.LATENCY,
+        peers.PEERS,
+        watches.CATCH_UP,
+        caches.COLD_START,
+        starts.FLAT,
+        fleet.WATCHING,
+        fleet.IDLE,
+        commands.COMMANDS,
+    )
 }
