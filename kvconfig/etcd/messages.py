@@ -27,7 +27,7 @@ __all__ = [
     "alarm_of",
     "batches_of",
     "commit_of",
-        "grant_of",
+    "grant_of",
     "key_value",
     "listed_member",
     "member_of",

@@ -126,11 +126,12 @@ def _documented(table: str, picture: str) -> None:
 def main(
     *, rounds: int, write_docs: bool, source: Path | None, output: Path, names: tuple[str, ...]
 ) -> None:
-    """Measure the scenarios (all of them, unless some are named)."""
+    """Measure the scenarios (all that have goals, unless some are named)."""
     unknown = set(names) - set(SCENARIOS)
     if unknown:
         raise click.UsageError(f"no scenario {unknown.pop()!r}; there are {', '.join(SCENARIOS)}")
-    scenarios = [SCENARIOS[name] for name in names or SCENARIOS]
+    with_goals = [name for name, scenario in SCENARIOS.items() if scenario.has_goals]
+    scenarios = [SCENARIOS[name] for name in names or with_goals]
     if source is not None:
         results: Results = json.loads(source.read_text("utf-8"))
         lines = _told(scenarios, results)

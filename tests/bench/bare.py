@@ -81,7 +81,9 @@ async def bare_watch(
     await call.write(pb.WatchRequest(create_request=create))
     try:
         while True:
-            yield await call.read()
+            answer = await call.read()
+            assert isinstance(answer, pb.WatchResponse), "the server has closed the stream"
+            yield answer
     finally:
         call.cancel()
 

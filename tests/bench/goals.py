@@ -6,10 +6,23 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-__all__ = ["NOISE", "Figures", "Goal", "Row", "Scenario", "Skipped", "at_least", "at_most"]
+__all__ = [
+    "NOISE",
+    "TIMES",
+    "Figures",
+    "Goal",
+    "Row",
+    "Scenario",
+    "Skipped",
+    "at_least",
+    "at_most",
+]
 
 Figures: TypeAlias = Mapping[str, float]
 """What one round measured, by name. Units stand last in a name; without one it is a ratio."""
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+"""The unit of a ratio."""
 
 NOISE = "noise"
 """The figure, in every scenario with a raw ceiling, of that ceiling measured twice in one round:
@@ -57,7 +70,7 @@ class Row:
     what: str
     measure: str
     goal: Goal | None = None
-    unit: str = "×"
+    unit: str = TIMES
     digits: int = 2
 
 
@@ -72,3 +85,8 @@ class Scenario:
     about: str
     rounds: Callable[[int], AsyncGenerator[Figures, None]]
     rows: tuple[Row, ...]
+
+    @property
+    def has_goals(self) -> bool:
+        """Whether something is asked of it. Others are measured only where they are named."""
+        return any(row.goal is not None for row in self.rows)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
-from tests.bench.goals import Goal
+from tests.bench.goals import TIMES, Goal
 from tests.bench.report import Line
 
 __all__ = ["plot"]
@@ -19,18 +19,18 @@ COLOURS = {"met": "#2e7d32", "within the noise": "#b26a00", "missed": "#c62828"}
 
 
 def plot(lines: Sequence[Line], title: str) -> str:
-    """A dot for the median of each, a bar from the least to the most; the goals lie in the middle."""
+    """A dot for the median of each, a bar from the least to the most; goals lie in the middle."""
     shown = [line for line in lines if line.row.goal is not None]
     bottom = TOP + LINE * len(shown)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{LEFT + WIDTH + 40}" height="{bottom + 30}"'
-        ' font-family="sans-serif" font-size="12">',
-        f'<rect width="100%" height="100%" fill="#ffffff"/>'
+        '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" font-size="12"',
+        f' width="{LEFT + WIDTH + 40}" height="{bottom + 30}">',
+        '<rect width="100%" height="100%" fill="#ffffff"/>',
         f'<text x="10" y="20" font-size="14">{escape(title)}</text>',
     ]
     for times in (1 / 4, 1 / 2, 1, 2, 4):
         x = _x(times)
-        label = "goal" if times == 1 else f"{times:g}×" if times > 1 else f"1/{1 / times:g}"
+        label = "goal" if times == 1 else f"{times:g}{TIMES}" if times > 1 else f"1/{1 / times:g}"
         parts.append(
             f'<line x1="{x:.0f}" y1="{TOP - 8}" x2="{x:.0f}" y2="{bottom}" '
             f'stroke="{"#555555" if times == 1 else "#dddddd"}"/>'

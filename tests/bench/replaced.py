@@ -1,12 +1,13 @@
 """A small model of the design that this one replaces, on the same etcd.
 
 One blob for each processor holds all that it runs. A start reads the blob of each processor
-concerned, merges its entry into it and writes it back. Every write is announced to every processor,
-and each of them then reads all there is again: N processors, P writes, N times P reads of everything.
+concerned, merges its entry into it and writes it back. Every write is announced to every
+processor, and each of them then reads all there is again: with N processors, P of them concerned,
+that is P writes and N times P reads of everything.
 
-It is kind to that design where one can be: blobs hold nothing but the variants, a blob is read and
-written by key, the announcement is a watch of etcd rather than a message broker, and all processors
-share one connection and parse nothing but their own blob.
+It is kind to that design where one can be: blobs hold nothing but the variants, a blob is read
+and written by key, the announcement is a watch of etcd rather than a message broker, and all
+processors share one connection and parse nothing but their own blob.
 """
 
 from __future__ import annotations

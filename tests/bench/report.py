@@ -107,7 +107,12 @@ def markdown(scenarios: Iterable[Scenario], results: Results) -> str:
         found = results["scenarios"].get(scenario.name)
         if found is None:
             continue
-        shown += ["", f"### {scenario.name}", "", f"{scenario.about[:1].upper()}{scenario.about[1:]}."]
+        shown += [
+            "",
+            f"### {scenario.name}",
+            "",
+            f"{scenario.about[:1].upper()}{scenario.about[1:]}.",
+        ]
         if "skipped" in found:
             shown += ["", f"Not measured: {found['skipped']}."]
             continue

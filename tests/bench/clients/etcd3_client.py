@@ -34,9 +34,7 @@ class Client:
     async def put(self, keys: Sequence[str], value: str) -> None:
         put = self._etcd.transactions.put
         success = [put(key, value) for key in keys]
-        await self._apart(
-            partial(self._etcd.transaction, compare=[], success=success, failure=[])
-        )
+        await self._apart(partial(self._etcd.transaction, compare=[], success=success, failure=[]))
 
     async def list(self, prefix: str) -> int:
         found = await self._apart(lambda: list(self._etcd.get_prefix(prefix)))

@@ -37,9 +37,7 @@ class Client:
         informer.subscribe(count)
 
     async def put(self, keys: Sequence[str], value: str) -> None:
-        await self._store.commit(
-            Txn(then=tuple(Put(key.encode(), value.encode()) for key in keys))
-        )
+        await self._store.commit(Txn(then=tuple(Put(key.encode(), value.encode()) for key in keys)))
 
     async def list(self, prefix: str) -> int:
         return len((await list_all(self._store, all_below(prefix.encode()))).items)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.bench.scenarios import before, caches, commands, fleet, peers, starts, watches
+from tests.bench.scenarios import before, caches, commands, fleet, large, peers, starts, watches
 
 __all__ = ["SCENARIOS"]
 
@@ -20,5 +20,6 @@ SCENARIOS = {
         fleet.WATCHING,
         fleet.IDLE,
         commands.COMMANDS,
+        *large.LARGE,
     )
 }

@@ -223,7 +223,7 @@ class _Tape:
 async def _served(endpoint: str, flow: Everything) -> AsyncIterator[Client]:
     """``flowctl serve`` as a process of its own, and a client of it."""
     async with (
-        child("tests.bench.served", endpoint, SERVED.root) as server,
+        child("tests.bench.clients.served", endpoint, SERVED.root) as server,
         Client(await server.ask(), timeout_s=30) as client,
     ):
         for name, definition in flow.types.items():
@@ -322,9 +322,7 @@ FLAT = Scenario(
     about="a start and a stop among 10 flows and among 10,000, of 20 variants and 2 shared ones",
     rounds=_flat,
     rows=(
-        Row(
-            what="start among 10,000 flows, by one among 10", measure="start", goal=at_most(1.15)
-        ),
+        Row(what="start among 10,000 flows, by one among 10", measure="start", goal=at_most(1.15)),
         Row(what="stop among 10,000 flows, by one among 10", measure="stop", goal=at_most(1.15)),
         Row(what="… a start among 10", measure="start_among_10_ms", unit="ms"),
     ),

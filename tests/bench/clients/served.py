@@ -1,6 +1,8 @@
-"""The flow service in a process of its own, as ``flowctl serve`` runs it; it says on standard output where it listens.
+"""The flow service in a process of its own, as ``flowctl serve`` runs it.
 
-    python -m tests.bench.served ENDPOINT ROOT
+    python -m tests.bench.clients.served ENDPOINT ROOT
+
+It says on standard output where it listens, and ends with its input.
 """
 
 from __future__ import annotations
