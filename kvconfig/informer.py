@@ -30,7 +30,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
@@ -49,7 +49,7 @@ from kvconfig.errors import (
 from kvconfig.keys import Range
 from kvconfig.model import KeyValue, Page, Revision, WatchBatch
 from kvconfig.owner import Owner
-from kvconfig.store import Store, Watch, list_all
+from kvconfig.store import Store, Watch, ahead, list_all
 
 __all__ = ["Batch", "Change", "Informer", "Item", "Stats"]
 
@@ -294,10 +294,11 @@ class Informer(Owner, Generic[T]):
         """
         fresh: dict[bytes, Item[T]] = {}
         revision = Revision(0)
-        async for page in self._store.list(self.range):
-            revision = page.revision
-            for kv in page.items:
-                fresh[kv.key] = self._item(kv)
+        async with aclosing(ahead(self._store.list(self.range))) as pages:
+            async for page in pages:
+                revision = page.revision
+                for kv in page.items:
+                    fresh[kv.key] = self._item(kv)
         if watch.ended is not None:
             raise watch.ended
         self.stats.lists += 1

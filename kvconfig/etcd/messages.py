@@ -83,12 +83,12 @@ def batches_of(events: Iterable[pb.Event]) -> Iterator[WatchBatch]:
     """The events of a watch, in order, all of a revision together."""
     revision, batch = 0, list[Event]()
     for event in events:
-        kv = event.kv
+        kv = key_value(event.kv)
         if kv.mod_revision != revision:
             if batch:
                 yield WatchBatch(Revision(revision), tuple(batch))
             revision, batch = kv.mod_revision, []
-        batch.append(Event(kv.key, None if event.type == _DELETE else key_value(kv)))
+        batch.append(Event(kv.key, None if event.type == _DELETE else kv))
     if batch:
         yield WatchBatch(Revision(revision), tuple(batch))
 
