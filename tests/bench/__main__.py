@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import platform
+import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -28,9 +29,9 @@ from tests.bench.report import Line, Results, lines_of, markdown, noise_of, text
 from tests.bench.scenarios import SCENARIOS
 
 RESULTS = REPOSITORY / "build" / "bench"
-DOCUMENT = REPOSITORY / "docs" / "performance.md"
-PICTURE = REPOSITORY / "docs" / "performance.svg"
-BEGIN, END = "<!-- generated: make bench BENCH_ARGS=--write-docs -->", "<!-- end of generated -->"
+DOCUMENTS = REPOSITORY / "docs"
+GENERATED = re.compile(r"(<!-- bench: ([\w ,-]+) -->\n).*?(<!-- end of bench -->)", re.DOTALL)
+"""Where a document has the tables of some scenarios, by name."""
 
 
 async def _measured(scenario: Scenario, rounds: int) -> dict[str, Any]:
@@ -87,29 +88,40 @@ async def _bench(scenarios: Sequence[Scenario], rounds: int) -> Results:
     return results
 
 
-def _kept(results: Results, scenarios: Iterable[Scenario], folder: Path, picture: str) -> None:
+def _kept(results: Results, folder: Path, picture: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "bench.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     (folder / "bench.svg").write_text(picture, "utf-8")
-    (folder / "bench.md").write_text(markdown(scenarios, results), "utf-8")
     shown = folder.relative_to(REPOSITORY) if folder.is_relative_to(REPOSITORY) else folder
-    click.echo(f"\nwritten: {shown}/bench.json, bench.svg, bench.md")
+    click.echo(f"\nwritten: {shown}/bench.json and bench.svg")
 
 
-def _documented(table: str, picture: str) -> None:
-    """Put the table in the document, and the picture beside it."""
-    document = DOCUMENT.read_text("utf-8")
-    before, _, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise click.ClickException(f"no place for the table in {DOCUMENT.name}")
-    DOCUMENT.write_text(f"{before}{BEGIN}\n\n{table}\n{END}{after}", "utf-8")
-    PICTURE.write_text(picture, "utf-8")
+def _documented(results: Results, picture: str) -> None:
+    """Put the tables into the documents, and the picture beside them.
+
+    A place keeps what it shows unless all of its scenarios were measured.
+    """
+
+    def filled(place: re.Match[str]) -> str:
+        names = place[2].split()
+        if not results["scenarios"].keys() >= set(names):
+            return place[0]
+        return f"{place[1]}\n{markdown([SCENARIOS[name] for name in names], results)}\n{place[3]}"
+
+    for document in sorted(DOCUMENTS.glob("*.md")):
+        before = document.read_text("utf-8")
+        after = GENERATED.sub(filled, before)
+        if after != before:
+            document.write_text(after, "utf-8")
+            click.echo(f"written: {document.relative_to(REPOSITORY)}")
+    goals = {name for name, scenario in SCENARIOS.items() if scenario.has_goals}
+    if results["scenarios"].keys() >= goals:
+        (DOCUMENTS / "performance.svg").write_text(picture, "utf-8")
 
 
 @click.command()
 @click.option("--rounds", default=5, show_default=True, help="Rounds of each scenario.")
-@click.option("--write-docs", is_flag=True, help="Put the table into docs/performance.md.")
+@click.option("--write-docs", is_flag=True, help="Put the tables into the documents.")
 @click.option(
     "--from",
     "source",
@@ -120,7 +132,7 @@ def _documented(table: str, picture: str) -> None:
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
     default=RESULTS,
-    help="Where to write bench.json, bench.svg and bench.md.  [default: build/bench]",
+    help="Where to write bench.json and bench.svg.  [default: build/bench]",
 )
 @click.argument("names", nargs=-1, metavar="[SCENARIO]...")
 def main(
@@ -134,7 +146,7 @@ def main(
     scenarios = [SCENARIOS[name] for name in names or with_goals]
     if source is not None:
         results: Results = json.loads(source.read_text("utf-8"))
-        lines = _told(scenarios, results)
+        lines = _told(scenarios if names else SCENARIOS.values(), results)
     else:
         results = asyncio.run(_bench(scenarios, rounds))
         lines = [
@@ -143,9 +155,9 @@ def main(
             for line in lines_of(scenario, results["scenarios"][scenario.name].get("rounds", ()))
         ]
     picture = plot(lines, "What was asked for, and what was reached")
-    _kept(results, scenarios, output, picture)
+    _kept(results, output, picture)
     if write_docs:
-        _documented(markdown(scenarios, results), picture)
+        _documented(results, picture)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import signal
 import statistics
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from tests.scraping import get, samples
 
 __all__ = [
     "Child",
+    "at_once",
     "child",
     "counted",
     "etcd",
@@ -53,6 +54,19 @@ async def wiped(store: Store, keyspace: Keyspace) -> None:
         keyspace.history_type_range("flow"),
     ]
     await store.commit(Txn(then=tuple(Delete(range_.start, range_.end) for range_ in ranges)))
+
+
+async def at_once(
+    work: Callable[[int], Awaitable[object]], numbers: Iterable[int], workers: int
+) -> None:
+    """Do it for each number, by so many workers."""
+    ahead = iter(numbers)
+
+    async def some() -> None:
+        for number in ahead:
+            await work(number)
+
+    await asyncio.gather(*(some() for _ in range(workers)))
 
 
 def percentile(values: Iterable[float], percent: int) -> float:

@@ -101,28 +101,20 @@ def text(scenario: Scenario, lines: Iterable[Line], noise: tuple[float, float] |
 
 
 def markdown(scenarios: Iterable[Scenario], results: Results) -> str:
-    """For the document."""
+    """For a document: a table for each scenario."""
     shown = [f"Measured on {results['machine']}."]
     for scenario in scenarios:
-        found = results["scenarios"].get(scenario.name)
-        if found is None:
-            continue
-        shown += [
-            "",
-            f"### {scenario.name}",
-            "",
-            f"{scenario.about[:1].upper()}{scenario.about[1:]}.",
-        ]
+        found = results["scenarios"][scenario.name]
+        shown += ["", f"**{scenario.name}**: {scenario.about}.", ""]
         if "skipped" in found:
-            shown += ["", f"Not measured: {found['skipped']}."]
+            shown.append(f"Not measured: {found['skipped']}.")
             continue
-        rounds = found["rounds"]
-        shown += ["", "| what | reached | least to most | goal | |", "|---|--:|--:|--:|---|"]
+        shown += ["| what | reached | least to most | goal | |", "|---|--:|--:|--:|---|"]
         shown += [
             f"| {line.row.what} | {line.reached} | {line.spread} | {line.goal} | {line.verdict} |"
-            for line in lines_of(scenario, rounds)
+            for line in lines_of(scenario, found["rounds"])
         ]
-        if noise := noise_of(rounds):
+        if noise := noise_of(found["rounds"]):
             shown += ["", f"Noise: {_noise(noise)}."]
     return "\n".join(shown) + "\n"
 

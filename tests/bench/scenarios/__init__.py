@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from tests.bench.scenarios import before, caches, commands, fleet, large, peers, starts, watches
+from tests.bench.scenarios import (
+    before,
+    caches,
+    commands,
+    fleet,
+    large,
+    peers,
+    scale,
+    starts,
+    watches,
+)
 
 __all__ = ["SCENARIOS"]
 
@@ -20,6 +30,7 @@ SCENARIOS = {
         fleet.WATCHING,
         fleet.IDLE,
         commands.COMMANDS,
+        scale.SCALE,
         *large.LARGE,
     )
 }

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from statistics import mean, median
 from typing import Any, cast
@@ -25,7 +24,7 @@ from kvconfig.txn import Commit, Txn
 from tests.bench.bare import bare_channel, bare_transact
 from tests.bench.flows import NAME, Everything, everything, small
 from tests.bench.goals import NOISE, Figures, Row, Scenario, at_least, at_most
-from tests.bench.places import child, etcd, wiped
+from tests.bench.places import at_once, child, etcd, wiped
 
 __all__ = ["FLAT", "PLAN", "START"]
 
@@ -177,18 +176,8 @@ async def _turns(sends: list[Send]) -> list[float]:
 async def _together(send: Send) -> float:
     """Many at once; the seconds for each."""
     begun = time.perf_counter()
-    await _by_workers(send, range(TOGETHER))
+    await at_once(send, range(TOGETHER), WORKERS)
     return (time.perf_counter() - begun) / TOGETHER
-
-
-async def _by_workers(send: Send, numbers: Iterable[int]) -> None:
-    ahead = iter(numbers)
-
-    async def work() -> None:
-        for number in ahead:
-            await send(number)
-
-    await asyncio.gather(*(work() for _ in range(WORKERS)))
 
 
 async def _recorded(store: EtcdStore, flow: Everything) -> list[bytes]:
@@ -312,7 +301,9 @@ async def _running(flow: Everything, flows: int) -> AsyncIterator[FlowService]:
     ):
         await flow.put(service)
         await service.start_flow(flow.start(_name(0)))
-        await _by_workers(lambda n: service.start_flow(flow.start(_name(n))), range(1, flows))
+        await at_once(
+            lambda number: service.start_flow(flow.start(_name(number))), range(1, flows), WORKERS
+        )
         await service.flows.until(lambda items: len(items) == flows)
         yield service
 
