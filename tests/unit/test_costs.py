@@ -116,8 +116,8 @@ def test_a_plan_is_made_by_few_calls() -> None:
 
     few, many = counted(18), counted(36)
     each = (many - few) / 18
-    assert each <= 24, (few, many)
-    assert many - 36 * each <= 200, (few, many)
+    assert each <= 22, (few, many)
+    assert many - 36 * each <= 180, (few, many)
 
 
 def test_a_message_is_made_by_few_calls() -> None:
