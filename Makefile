@@ -11,7 +11,8 @@ LOCKED      = $(PIP_INSTALL) --require-hashes
 # An install is done once per change of what it is made from; the stamps remember it.
 READY       := $(VENV)/.ready
 PROTO_READY := .venv-proto/.ready
-PEERS       := etcd3 aetcd python3-etcd3 etcd3aio etcd-client-py
+PEERS       := etcd3 aetcd python3-etcd3 etcd3aio
+BENCH_PEERS := etcd-client-py
 PEERS_READY := $(PEERS:%=.peers/%/.ready)
 
 PROTOS := kvconfig/etcd/rpc.proto flowsvc/api/v1/flow.proto flowsvc/api/v1/config.proto
@@ -74,7 +75,7 @@ screenshots: $(READY) ## draw the screens that the documents show again: docs/sc
 lock: ## resolve the dependencies again: requirements/*.lock, with hashes and no addresses
 	PYTHON='$(PYTHON)' tools/lock
 
-peers: $(PEERS_READY) ## the other etcd clients, for the interop tests: .peers/<name>
+peers: $(PEERS_READY) $(BENCH_PEERS:%=.peers/%/.ready) ## the other etcd clients, for tests and bench: .peers/<name>
 
 clean: ## remove environments, caches and downloads
 	rm -rf $(VENV) .venv-proto .peers .etcd .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist

@@ -40,10 +40,6 @@ class Goal:
     limit: float
     least: bool = False
 
-    def met(self, value: float) -> bool:
-        """Whether ``value`` is good enough."""
-        return value >= self.limit if self.least else value <= self.limit
-
     def margin(self, value: float) -> float:
         """How many times better than the limit; below 1 it is missed."""
         better, worse = (value, self.limit) if self.least else (self.limit, value)
