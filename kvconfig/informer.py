@@ -63,7 +63,8 @@ logger = logging.getLogger(__name__)
 class Item(msgspec.Struct, Generic[T], frozen=True, gc=False):
     """One key: what it decodes to, or why it does not (then ``value`` is ``None``).
 
-    Caches hold many: they are kept out of the garbage collector's books.
+    Caches hold many: they are kept out of the garbage collector's books (``gc=False``). So a value
+    must not refer to the item that it is in.
     """
 
     kv: KeyValue
