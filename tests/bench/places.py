@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from kvconfig.devserver import LocalServer, dev_server
+from kvconfig.keys import Range
 from kvconfig.keyspace import Keyspace
 from kvconfig.store import Store
 from kvconfig.txn import Delete, Txn
+from tests.bench.bare import PUTS, bare_channel, bare_transact, puts
 from tests.scraping import get, samples
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "child",
     "counted",
     "etcd",
+    "filled",
     "percentile",
     "resident_mb",
     "spent_cpu_s",
@@ -67,6 +70,17 @@ async def at_once(
             await work(number)
 
     await asyncio.gather(*(some() for _ in range(workers)))
+
+
+async def filled(endpoint: str, range_: Range, keys: int) -> None:
+    """Put many keys, in transactions of ``PUTS``, several at once: their events come in bulk."""
+    async with bare_channel(endpoint) as channel:
+        transact = bare_transact(channel)
+
+        async def put(txn: int) -> None:
+            await transact(puts(range_, range(txn * PUTS, min((txn + 1) * PUTS, keys))))
+
+        await at_once(put, range(-(-keys // PUTS)), workers=16)
 
 
 def percentile(values: Iterable[float], percent: int) -> float:

@@ -6,9 +6,8 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 
 from kvconfig.keys import prefix
-from tests.bench.bare import bare_puts
 from tests.bench.goals import NOISE, Figures, Row, Scenario, at_most
-from tests.bench.places import child, etcd
+from tests.bench.places import child, etcd, filled
 
 __all__ = ["COLD_START"]
 
@@ -20,7 +19,7 @@ async def _cold_start(rounds: int) -> AsyncGenerator[Figures, None]:
     range_ = prefix(b"/active-flow/many/")
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(etcd())
-        await bare_puts(server.endpoint, range_, KEYS)
+        await filled(server.endpoint, range_, KEYS)
 
         async def listed(kind: str) -> dict[str, float]:
             where = (kind, server.endpoint, range_.start.decode())
