@@ -323,14 +323,14 @@ class Informer(Owner, Generic[T]):
             raise WatchEnded(f"revision {batch.revision} came after {self.revision}")
         if self._suspects:
             self._suspects.difference_update(event.key for event in batch.events)
-        changes: list[Change[T]] = []
+        cache, changes = self._cache, list[Change[T]]()
         for event in batch.events:
-            new = self._item(event.kv) if event.kv is not None else None
-            old = self._cache.pop(event.key, None)
-            if new is not None:
-                self._cache[event.key] = new
-            if old is not None or new is not None:
-                changes.append(Change(event.key, old, new))
+            if event.kv is not None:
+                new = self._item(event.kv)
+                changes.append(Change(event.key, cache.get(event.key), new))
+                cache[event.key] = new
+            elif (old := cache.pop(event.key, None)) is not None:
+                changes.append(Change(event.key, old, None))
         self.stats.batches += 1
         self.stats.events += len(changes)
         self._publish(Batch(batch.revision, tuple(changes), resync=False))

@@ -92,8 +92,8 @@ MEMORY = (
         module=_INFORMER,
         changes=(
             (
-                "for event in batch.events:\n            new",
-                "for event in batch.events[:2]:\n            new",
+                "for event in batch.events:\n            if",
+                "for event in batch.events[:2]:\n            if",
             ),
         ),
         rules=("batch",),
