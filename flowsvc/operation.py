@@ -173,10 +173,7 @@ class _Sender:
     async def send(self, txn: Txn) -> Commit | None:
         """Commit; ``None`` where a nested guard ended it. Safe to repeat: see the plan's guards."""
         try:
-            try:
-                return await self._once(txn)  # as nearly always: no need to be ready for more
-            except OutcomeUnknown:
-                return await _SEND_AGAIN(self._once, txn)
+            return await _SEND_AGAIN(self._once, txn)
         except TransactionAborted:
             return None
 
