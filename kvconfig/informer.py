@@ -323,7 +323,8 @@ class Informer(Owner, Generic[T]):
             raise WatchEnded(f"revision {batch.revision} came after {self.revision}")
         if self._suspects:
             self._suspects.difference_update(event.key for event in batch.events)
-        cache, changes = self._cache, list[Change[T]]()
+        cache = self._cache
+        changes: list[Change[T]] = []
         for event in batch.events:
             if event.kv is not None:
                 new = self._item(event.kv)

@@ -81,7 +81,8 @@ def commit_of(response: pb.TxnResponse) -> Commit:
 
 def batches_of(events: Iterable[pb.Event]) -> Iterator[WatchBatch]:
     """The events of a watch, in order, all of a revision together."""
-    revision, batch = 0, list[Event]()
+    revision = 0
+    batch: list[Event] = []
     for event in events:
         kv = key_value(event.kv)
         if kv.mod_revision != revision:
