@@ -12,6 +12,7 @@ LOCKED      = $(PIP_INSTALL) --require-hashes
 READY       := $(VENV)/.ready
 PROTO_READY := .venv-proto/.ready
 PEERS       := etcd3 aetcd python3-etcd3 etcd3aio
+BENCH_PEERS := etcd-client-py
 PEERS_READY := $(PEERS:%=.peers/%/.ready)
 
 PROTOS := kvconfig/etcd/rpc.proto flowsvc/api/v1/flow.proto flowsvc/api/v1/config.proto
@@ -43,8 +44,10 @@ history: $(READY) ## check histories at length: 10,000 runs in memory, 4 storms 
 	@HISTORY_RUNS=10000 HISTORY_SEEDS=1,2,3,4 HISTORY_SECONDS=30 $(BIN)/pytest -s --timeout=0 \
 	  tests/history/test_simulation.py tests/history/test_storm.py $(PYTEST_ARGS)
 
-bench: $(READY) ## measure, beside bare stubs in the same run (BENCH_ARGS='--runs 5 10,000-keys')
-	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
+bench: $(READY) ## measure, beside bare stubs in the same run: 7 minutes (BENCH_ARGS='--rounds 9 start')
+	@$(MAKE) --no-print-directory --keep-going peers || echo 'peers are missing: their rows stay empty'
+	@etcd=$${ETCD_BIN:-$$(tools/get-etcd forky .etcd || tools/get-etcd trixie .etcd || true)}; \
+	  $${etcd:+env ETCD_BIN="$$etcd"} $(BIN)/python -m tests.bench $(BENCH_ARGS)
 
 robustness: $(READY) ## hurt clusters of real etcd and look on: 14 minutes (PYTEST_ARGS='-m robustness_ci': 3)
 	@$(MAKE) --no-print-directory --keep-going peers || echo 'peers are missing: their columns stay empty'
@@ -72,7 +75,7 @@ screenshots: $(READY) ## draw the screens that the documents show again: docs/sc
 lock: ## resolve the dependencies again: requirements/*.lock, with hashes and no addresses
 	PYTHON='$(PYTHON)' tools/lock
 
-peers: $(PEERS_READY) ## the other etcd clients, for the interop tests: .peers/<name>
+peers: $(PEERS_READY) $(BENCH_PEERS:%=.peers/%/.ready) ## the other etcd clients, for tests and bench: .peers/<name>
 
 clean: ## remove environments, caches and downloads
 	rm -rf $(VENV) .venv-proto .peers .etcd .linters .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist

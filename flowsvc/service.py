@@ -328,13 +328,13 @@ class _Cache:
 
     def __init__(self, informers: Sequence[Informer[Any]]) -> None:
         self._informers = informers
+        self._items = tuple(informer.items for informer in informers)  # live views
 
     def key(self, key: bytes) -> KeyValue | None:
         """See :class:`flowsvc.view.Cache`."""
-        for informer in self._informers:
-            if key in informer.range:
-                item = informer.items.get(key)
-                return item.kv if item else None
+        for items in self._items:
+            if (item := items.get(key)) is not None:
+                return item.kv
         return None
 
     def range(self, range_: Range) -> tuple[KeyValue, ...]:

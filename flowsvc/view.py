@@ -166,7 +166,7 @@ class View:
 
     def _answer(self, read: Read) -> ReadResult | None:
         self._asked[read] = None
-        return self._proof.get(read)
+        return self._proof.get(read) if self._proof else None
 
 
 def _first(result: ReadResult) -> KeyValue | None:

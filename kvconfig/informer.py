@@ -30,7 +30,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
@@ -49,7 +49,7 @@ from kvconfig.errors import (
 from kvconfig.keys import Range
 from kvconfig.model import KeyValue, Page, Revision, WatchBatch
 from kvconfig.owner import Owner
-from kvconfig.store import Store, Watch, list_all
+from kvconfig.store import Store, Watch, ahead, list_all
 
 __all__ = ["Batch", "Change", "Informer", "Item", "Stats"]
 
@@ -60,8 +60,12 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-class Item(msgspec.Struct, Generic[T], frozen=True):
-    """One key: what it decodes to, or why it does not (then ``value`` is ``None``)."""
+class Item(msgspec.Struct, Generic[T], frozen=True, gc=False):
+    """One key: what it decodes to, or why it does not (then ``value`` is ``None``).
+
+    Caches hold many: they are kept out of the garbage collector's books (``gc=False``). So a value
+    must not refer to the item that it is in.
+    """
 
     kv: KeyValue
     value: T | None
@@ -78,7 +82,7 @@ class Item(msgspec.Struct, Generic[T], frozen=True):
         return self.kv.mod_revision
 
 
-class Change(msgspec.Struct, Generic[T], frozen=True):
+class Change(msgspec.Struct, Generic[T], frozen=True, gc=False):
     """One key before and after; ``old`` is ``None`` for a new one, ``new`` for a deleted one."""
 
     key: bytes
@@ -291,10 +295,11 @@ class Informer(Owner, Generic[T]):
         """
         fresh: dict[bytes, Item[T]] = {}
         revision = Revision(0)
-        async for page in self._store.list(self.range):
-            revision = page.revision
-            for kv in page.items:
-                fresh[kv.key] = self._item(kv)
+        async with aclosing(ahead(self._store.list(self.range))) as pages:
+            async for page in pages:
+                revision = page.revision
+                for kv in page.items:
+                    fresh[kv.key] = self._item(kv)
         if watch.ended is not None:
             raise watch.ended
         self.stats.lists += 1
@@ -318,14 +323,15 @@ class Informer(Owner, Generic[T]):
             raise WatchEnded(f"revision {batch.revision} came after {self.revision}")
         if self._suspects:
             self._suspects.difference_update(event.key for event in batch.events)
+        cache = self._cache
         changes: list[Change[T]] = []
         for event in batch.events:
-            new = self._item(event.kv) if event.kv is not None else None
-            old = self._cache.pop(event.key, None)
-            if new is not None:
-                self._cache[event.key] = new
-            if old is not None or new is not None:
-                changes.append(Change(event.key, old, new))
+            if event.kv is not None:
+                new = self._item(event.kv)
+                changes.append(Change(event.key, cache.get(event.key), new))
+                cache[event.key] = new
+            elif (old := cache.pop(event.key, None)) is not None:
+                changes.append(Change(event.key, old, None))
         self.stats.batches += 1
         self.stats.events += len(changes)
         self._publish(Batch(batch.revision, tuple(changes), resync=False))

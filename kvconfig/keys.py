@@ -6,6 +6,7 @@ A prefix ends in ``/`` always: a range over ``/active-flow/chunk`` would cover `
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import msgspec
 
@@ -19,8 +20,12 @@ _NAME_RULE = "1 to 128 of A-Z a-z 0-9 . _ : + -, with a letter or digit first an
 _ITEM_RULE = "1 to 256 of A-Z a-z 0-9 . _ : + - / @ and space, a letter or digit first and last"
 
 
+@lru_cache(maxsize=4096)
 def check_name(name: str, what: str) -> str:
-    """``name`` itself, if it is one. Raises :class:`InvalidName`; ``what`` says what it names."""
+    """``name`` itself, if it is one. Raises :class:`InvalidName`; ``what`` says what it names.
+
+    Remembered: one operation asks for the same few names hundreds of times.
+    """
     if _NAME.fullmatch(name) is None:
         raise InvalidName(name, what=what, rule=_NAME_RULE)
     return name
@@ -40,7 +45,7 @@ def check_root(root: str) -> str:
     return root
 
 
-class Range(msgspec.Struct, frozen=True):
+class Range(msgspec.Struct, frozen=True, gc=False):
     """The keys ``k`` with ``start <= k < end``, in byte order."""
 
     start: bytes

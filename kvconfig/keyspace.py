@@ -80,7 +80,8 @@ class Keyspace:
 
     def __init__(self, root: str = "") -> None:
         self.root = check_root(root)
-        self._base = f"/{root}/" if root else "/"
+        self._start = f"/{root}" if root else ""
+        self._base = f"{self._start}/"
 
     def __repr__(self) -> str:
         return f"Keyspace({self.root!r})"
@@ -241,7 +242,7 @@ class Keyspace:
     # -- inside ------------------------------------------------------------------------------
 
     def _key(self, *parts: str) -> bytes:
-        return (self._base + "/".join(parts)).encode()
+        return "/".join((self._start, *parts)).encode()
 
     def _range(self, *parts: str) -> Range:
         return prefix(self._key(*parts) + b"/")

@@ -44,17 +44,21 @@ Interfaces = dict[str, dict[str, str]]
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
-    """Base of the records; fields that a newer version added are ignored on reading."""
+    """Base of the records; fields that a newer version added are ignored on reading.
+
+    Those that there are many of, and that hold text alone, are kept out of the garbage collector's
+    books (``gc=False``).
+    """
 
 
-class VariantRecord(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class VariantRecord(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """The desired state of one variant: ``{"topics": {…}, "parameters": {…}}``, nothing else."""
 
     topics: dict[str, str] = {}
     parameters: dict[str, str] = {}
 
 
-class FlowVariants(_Record, frozen=True, kw_only=True):
+class FlowVariants(_Record, frozen=True, kw_only=True, gc=False):
     """The variants of a flow, as ``<processor>/<variant>``, without the root, sorted."""
 
     own: tuple[str, ...] = ()

@@ -6,7 +6,8 @@ Two implementations pass one contract suite (``tests/contract``): :mod:`kvconfig
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -15,7 +16,7 @@ from kvconfig.keys import Range
 from kvconfig.model import KeyValue, LeaseId, Page, Revision, WatchBatch
 from kvconfig.txn import Commit, Txn
 
-__all__ = ["Store", "Watch", "list_all"]
+__all__ = ["Store", "Watch", "ahead", "list_all"]
 
 
 class Watch(Protocol):
@@ -111,3 +112,18 @@ async def list_all(
         items.extend(page.items)
         found = page.revision
     return Page(tuple(items), found)
+
+
+async def ahead(pages: AsyncIterator[Page]) -> AsyncGenerator[Page, None]:
+    """The same pages; while one is worked on, the next is on its way. Who stops early closes it."""
+    pages = aiter(pages)
+    coming = asyncio.ensure_future(anext(pages, None))
+    try:
+        while (page := await coming) is not None:
+            coming = asyncio.ensure_future(anext(pages, None))
+            for _ in range(3):  # so many rounds of the loop until the request has left
+                await asyncio.sleep(0)
+            yield page
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)

@@ -3,6 +3,9 @@
 Build one from :class:`Compare` and the operations below, give it to ``Store.commit``. Large ones
 are put together by :func:`assemble`, which nests what does not fit side by side.
 
+All these are immutable and so never refer to themselves; they are kept out of the garbage
+collector's books (``gc=False``), which a plan of hundreds of them would make run again and again.
+
 Compares of nested transactions are evaluated against the state *before* the whole transaction
 (etcd's rule, measured), so a guard means the same on every level.
 """
@@ -10,6 +13,7 @@ Compares of nested transactions are evaluated against the state *before* the who
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -50,7 +54,7 @@ MAX_OPERATIONS = 128
 """etcd's default ``--max-txn-ops``; a transaction counts max(compares, success, failure)."""
 
 
-class Compare(msgspec.Struct, frozen=True):
+class Compare(msgspec.Struct, frozen=True, gc=False):
     """``target`` of ``key`` (of every key up to ``end``, where given) ``is`` ``value``.
 
     An absent key has create_revision, mod_revision and version 0; comparing the *value* of an
@@ -69,7 +73,7 @@ class Compare(msgspec.Struct, frozen=True):
         return f"{self.target}({where}) {self.op} {value}"
 
 
-class Put(msgspec.Struct, frozen=True):
+class Put(msgspec.Struct, frozen=True, gc=False):
     """Set a key."""
 
     key: bytes
@@ -80,7 +84,7 @@ class Put(msgspec.Struct, frozen=True):
         return f"put {show_key(self.key)} {self.value.decode('utf-8', 'backslashreplace')}"
 
 
-class Delete(msgspec.Struct, frozen=True):
+class Delete(msgspec.Struct, frozen=True, gc=False):
     """Remove a key, or all from ``key`` up to ``end``."""
 
     key: bytes
@@ -90,7 +94,7 @@ class Delete(msgspec.Struct, frozen=True):
         return f"del {Range(self.key, self.end) if self.end else show_key(self.key)}"
 
 
-class Read(msgspec.Struct, frozen=True):
+class Read(msgspec.Struct, frozen=True, gc=False):
     """Read a key, or up to ``limit`` (0: all) from ``key`` up to ``end``."""
 
     key: bytes
@@ -103,7 +107,7 @@ class Read(msgspec.Struct, frozen=True):
         return f"get {Range(self.key, self.end) if self.end else show_key(self.key)}"
 
 
-class Txn(msgspec.Struct, frozen=True):
+class Txn(msgspec.Struct, frozen=True, gc=False):
     """If all ``compares`` hold do ``then``, otherwise do ``otherwise``: at one revision."""
 
     compares: tuple[Compare, ...] = ()
@@ -117,24 +121,24 @@ class Txn(msgspec.Struct, frozen=True):
 Operation: TypeAlias = Put | Delete | Read | Txn
 
 
-class PutResult(msgspec.Struct, frozen=True):
+class PutResult(msgspec.Struct, frozen=True, gc=False):
     """A put was done."""
 
 
-class DeleteResult(msgspec.Struct, frozen=True):
+class DeleteResult(msgspec.Struct, frozen=True, gc=False):
     """``deleted`` keys were removed."""
 
     deleted: int
 
 
-class ReadResult(msgspec.Struct, frozen=True):
+class ReadResult(msgspec.Struct, frozen=True, gc=False):
     """``items`` in key order; ``count`` says how many there are, ``limit`` or not."""
 
     items: tuple[KeyValue, ...]
     count: int
 
 
-class Commit(msgspec.Struct, frozen=True):
+class Commit(msgspec.Struct, frozen=True, gc=False):
     """The answer to a transaction: which branch ran, at which revision, with which results.
 
     ``revision`` is the store's after the transaction; nested ones repeat it.
@@ -195,7 +199,7 @@ def not_created_after(range_: Range, revision: Revision) -> Compare:
     return Compare(range_.start, "create_revision", "<", revision + 1, range_.end)
 
 
-class Guarded(msgspec.Struct, frozen=True):
+class Guarded(msgspec.Struct, frozen=True, gc=False):
     """Operations and the compares that must hold for them: what must not be torn apart."""
 
     compares: tuple[Compare, ...] = ()
@@ -259,8 +263,8 @@ def write_count(txn: Txn) -> int:
 
 def _side_by_side(parts: Sequence[Guarded]) -> Txn:
     return Txn(
-        tuple(c for part in parts for c in part.compares),
-        tuple(op for part in parts for op in part.ops),
+        tuple(chain.from_iterable(part.compares for part in parts)),
+        tuple(chain.from_iterable(part.ops for part in parts)),
     )
 
 

@@ -145,6 +145,8 @@ def last_stop(flow: str, variants: FlowVariants, view: View) -> list[Guarded]:
 class _Holding:
     """Who of the flows that move holds one variant, before and after."""
 
+    __slots__ = ("name", "owned_after", "owned_before", "shared_after", "shared_before")
+
     def __init__(self, name: VariantName) -> None:
         self.name = name
         self.owned_before: list[Move] = []
@@ -178,13 +180,12 @@ class _Holding:
         key, value = view.keyspace.active_flow(self.name), move.after.own[self.name]
         if self.owned_before:
             return _put_if_it_differs(key, value, view)
+        if not self.shared_before and view.key(key) is None:
+            return Guarded((absent(key),), (Put(key, encode(value)),))
         sharer = view.sharer(self.name, self._flows([*self.shared_before, move]))
         if not self.shared_before:
-            if view.key(key) is not None:
-                raise VariantTaken(
-                    move.flow, str(self.name), holder=view.owner(self.name) or sharer
-                )
-            return Guarded((absent(key),), (Put(key, encode(value)),))
+            holder = view.owner(self.name) or sharer
+            raise VariantTaken(move.flow, str(self.name), holder=holder)
         if sharer is not None:
             raise VariantTaken(move.flow, str(self.name), holder=sharer)
         refs = tuple(Delete(ref) for ref in self._refs(self.shared_before, view))

@@ -6,7 +6,6 @@ rest goes on. Values are in canonical form, so that two are equal exactly when t
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
@@ -21,7 +20,7 @@ from kvconfig.errors import Conflict, InvalidName, InvalidValue, TooManyOperatio
 from kvconfig.keys import Range, check_item_key, one
 from kvconfig.keyspace import ItemName, Keyspace
 from kvconfig.model import KeyValue, Revision
-from kvconfig.store import Store
+from kvconfig.store import Store, ahead
 from kvconfig.txn import MAX_OPERATIONS, Delete, Put, Read, ReadResult, Txn, at_revision, empty
 
 __all__ = ["AskedBulk", "Bulk", "ItemPort", "Standing", "Write"]
@@ -121,17 +120,9 @@ class Bulk(ItemPort):
         self, range_: Range, *, revision: Revision
     ) -> AsyncGenerator[list[Standing], None]:
         """See :class:`ItemPort`. While one page is worked on, the next is on its way."""
-        pages = aiter(self._store.list(range_, revision=revision))
-        coming = asyncio.ensure_future(anext(pages, None))
-        try:
-            while (page := await coming) is not None:
-                coming = asyncio.ensure_future(anext(pages, None))
-                for _ in range(3):  # so many rounds of the loop until the request has left
-                    await asyncio.sleep(0)
+        async with aclosing(ahead(self._store.list(range_, revision=revision))) as pages:
+            async for page in pages:
                 yield [self._standing(kv) for kv in page.items]
-        finally:
-            coming.cancel()
-            await asyncio.gather(coming, return_exceptions=True)
 
     async def look_up(self, names: Sequence[ItemName]) -> list[Standing | None]:
         """See :class:`ItemPort`."""

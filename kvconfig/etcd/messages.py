@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
 
 from kvconfig.etcd import rpc_pb2 as pb
 from kvconfig.etcd.server import Alarm, Grant, ListedMember, Member
 from kvconfig.keys import Range, everything, one
-from kvconfig.model import Event, KeyValue, LeaseId, Revision
+from kvconfig.model import Event, KeyValue, Revision, WatchBatch
 from kvconfig.txn import (
     Commit,
     Compare,
@@ -26,8 +25,8 @@ from kvconfig.txn import (
 
 __all__ = [
     "alarm_of",
+    "batches_of",
     "commit_of",
-    "events_of",
     "grant_of",
     "key_value",
     "listed_member",
@@ -51,36 +50,29 @@ _RESULTS = {
 }
 
 
+_KeyValue: Callable[[bytes, bytes, int, int, int, int], KeyValue] = KeyValue  # type: ignore[assignment]
+"""To call ``Revision`` and ``LeaseId`` for each number, as types ask, takes as long as all else."""
+
+_DELETE = pb.Event.DELETE
+
+
 def key_value(kv: pb.KeyValue) -> KeyValue:
     """A key as the store port gives it."""
-    return KeyValue(
-        kv.key,
-        kv.value,
-        Revision(kv.create_revision),
-        Revision(kv.mod_revision),
-        kv.version,
-        LeaseId(kv.lease),
-    )
+    return _KeyValue(kv.key, kv.value, kv.create_revision, kv.mod_revision, kv.version, kv.lease)
 
 
 def range_request(read: Read) -> pb.RangeRequest:
     """A read."""
-    return pb.RangeRequest(
-        key=read.key,
-        range_end=read.end,
-        limit=read.limit,
-        revision=read.revision,
-        keys_only=read.keys_only,
-    )
+    request = pb.RangeRequest()
+    _fill_range(request, read)
+    return request
 
 
 def txn_request(txn: Txn) -> pb.TxnRequest:
     """A transaction, with those nested in it."""
-    return pb.TxnRequest(
-        compare=[_compare(compare) for compare in txn.compares],
-        success=[_request_op(op) for op in txn.then],
-        failure=[_request_op(op) for op in txn.otherwise],
-    )
+    request = pb.TxnRequest()
+    _fill(request, txn)
+    return request
 
 
 def commit_of(response: pb.TxnResponse) -> Commit:
@@ -88,14 +80,19 @@ def commit_of(response: pb.TxnResponse) -> Commit:
     return _commit(response, Revision(response.header.revision))
 
 
-def events_of(events: Iterable[pb.Event]) -> Iterable[tuple[Revision, Event]]:
-    """Each event of a watch response with the revision it happened at."""
+def batches_of(events: Iterable[pb.Event]) -> Iterator[WatchBatch]:
+    """The events of a watch, in order, all of a revision together."""
+    revision = 0
+    batch: list[Event] = []
     for event in events:
-        kv = event.kv
-        if event.type == pb.Event.DELETE:
-            yield Revision(kv.mod_revision), Event(kv.key, None)
-        else:
-            yield Revision(kv.mod_revision), Event(kv.key, key_value(kv))
+        kv = key_value(event.kv)
+        if kv.mod_revision != revision:
+            if batch:
+                yield WatchBatch(Revision(revision), tuple(batch))
+            revision, batch = kv.mod_revision, []
+        batch.append(Event(kv.key, None if event.type == _DELETE else kv))
+    if batch:
+        yield WatchBatch(Revision(revision), tuple(batch))
 
 
 def member_of(endpoint: str, status: pb.StatusResponse) -> Member:
@@ -156,27 +153,52 @@ def permission_of(grant: Grant) -> pb.Permission:
     )
 
 
-def _compare(compare: Compare) -> pb.Compare:
-    union: dict[str, Any] = {compare.target: compare.value}
-    return pb.Compare(
-        key=compare.key,
-        range_end=compare.end,
-        target=_TARGETS[compare.target],
-        result=_RESULTS[compare.op],
-        **union,
-    )
+def _fill(request: pb.TxnRequest, txn: Txn) -> None:
+    """In place: a message that is built by itself and put into another is copied."""
+    for compare in txn.compares:
+        _fill_compare(request.compare.add(), compare)
+    for op in txn.then:
+        _fill_op(request.success.add(), op)
+    for op in txn.otherwise:
+        _fill_op(request.failure.add(), op)
 
 
-def _request_op(op: Operation) -> pb.RequestOp:
+def _fill_compare(message: pb.Compare, compare: Compare) -> None:
+    message.key = compare.key
+    message.target = _TARGETS[compare.target]
+    message.result = _RESULTS[compare.op]
+    if compare.end:
+        message.range_end = compare.end
+    setattr(message, compare.target, compare.value)
+
+
+def _fill_op(message: pb.RequestOp, op: Operation) -> None:
     if isinstance(op, Put):
-        put = pb.PutRequest(key=op.key, value=op.value, lease=op.lease)
-        return pb.RequestOp(request_put=put)
-    if isinstance(op, Delete):
-        delete = pb.DeleteRangeRequest(key=op.key, range_end=op.end)
-        return pb.RequestOp(request_delete_range=delete)
-    if isinstance(op, Read):
-        return pb.RequestOp(request_range=range_request(op))
-    return pb.RequestOp(request_txn=txn_request(op))
+        put = message.request_put
+        put.key, put.value = op.key, op.value
+        if op.lease:
+            put.lease = op.lease
+    elif isinstance(op, Delete):
+        delete = message.request_delete_range
+        delete.key = op.key
+        if op.end:
+            delete.range_end = op.end
+    elif isinstance(op, Read):
+        _fill_range(message.request_range, op)
+    else:
+        _fill(message.request_txn, op)
+
+
+def _fill_range(message: pb.RangeRequest, read: Read) -> None:
+    message.key = read.key
+    if read.end:
+        message.range_end = read.end
+    if read.limit:
+        message.limit = read.limit
+    if read.revision:
+        message.revision = read.revision
+    if read.keys_only:
+        message.keys_only = True
 
 
 def _commit(response: pb.TxnResponse, revision: Revision) -> Commit:

@@ -12,8 +12,6 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from itertools import groupby
-from operator import itemgetter
 from typing import Any, Self
 
 import grpc.aio
@@ -28,7 +26,7 @@ from kvconfig.errors import (
 )
 from kvconfig.etcd import rpc_pb2 as pb
 from kvconfig.etcd.auth import Metadata, Tokens
-from kvconfig.etcd.messages import events_of
+from kvconfig.etcd.messages import batches_of
 from kvconfig.etcd.status import Call, from_cancel_reason, from_status
 from kvconfig.keys import Range
 from kvconfig.model import Revision, WatchBatch
@@ -84,8 +82,8 @@ class _Watcher:
             if response.fragment:
                 return
             events, self._fragments = self._fragments, []  # type: ignore[assignment]
-        for revision, group in groupby(events_of(events), key=itemgetter(0)):
-            self._push(WatchBatch(revision, tuple(event for _, event in group)))
+        for batch in batches_of(events):
+            self._push(batch)
 
     def alive(self, revision: Revision) -> None:
         """A sign of life, unless a batch waits that will be one anyway."""

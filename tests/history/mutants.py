@@ -92,8 +92,8 @@ MEMORY = (
         module=_INFORMER,
         changes=(
             (
-                "for event in batch.events:\n            new",
-                "for event in batch.events[:2]:\n            new",
+                "for event in batch.events:\n            if",
+                "for event in batch.events[:2]:\n            if",
             ),
         ),
         rules=("batch",),
@@ -308,9 +308,9 @@ MEMORY = (
     ),
 )
 
-_TAKE_GROUPS = """\
-        for revision, group in groupby(events_of(events), key=itemgetter(0)):
-            self._push(WatchBatch(revision, tuple(event for _, event in group)))
+_TAKE_BATCHES = """\
+        for batch in batches_of(events):
+            self._push(batch)
 """
 
 ETCD = (
@@ -340,10 +340,11 @@ ETCD = (
         module="kvconfig.etcd.watch",
         changes=(
             (
-                _TAKE_GROUPS,
+                _TAKE_BATCHES,
                 """\
-        for revision, event in events_of(events):
-            self._push(WatchBatch(revision, (event,)))
+        for batch in batches_of(events):
+            for event in batch.events:
+                self._push(WatchBatch(batch.revision, (event,)))
 """,
             ),
         ),
@@ -354,9 +355,9 @@ ETCD = (
         module="kvconfig.etcd.watch",
         changes=(
             (
-                _TAKE_GROUPS,
+                _TAKE_BATCHES,
                 "        if events[0].kv.mod_revision % 11 == 0:\n            return\n"
-                + _TAKE_GROUPS,
+                + _TAKE_BATCHES,
             ),
         ),
         rules=("batch",),
