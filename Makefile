@@ -19,7 +19,7 @@ PROTOS := kvconfig/etcd/rpc.proto flowsvc/api/v1/flow.proto flowsvc/api/v1/confi
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up test test-matrix history bench robustness screenshots check format proto lock peers clean
+.PHONY: help setup demo demo-secure up test test-matrix history bench robustness screenshots check format proto lock peers clean
 
 help: ## list the targets
 	@echo 'usage: make TARGET'
@@ -30,6 +30,9 @@ setup: $(READY) ## make the environment: .venv, from requirements/dev.lock
 demo: $(READY) ## two flows, live: separate processes on a real etcd (BLUEPRINT= PARAMS= INPUT=)
 	@$(BIN)/flowctl demo \
 	  $${BLUEPRINT:+--blueprint "$$BLUEPRINT"} $${PARAMS:+--params "$$PARAMS"} $${INPUT:+--input "$$INPUT"}
+
+demo-secure: $(READY) ## TLS, least privilege in etcd, tokens and roles: docs/security.md, typed for you
+	@$(BIN)/python -m tests.secure
 
 up: $(READY) ## the whole system on this machine, until Ctrl-C; data stay (UP_ARGS='--data DIR --group FILE')
 	@$(BIN)/flowctl up $(UP_ARGS)

@@ -33,7 +33,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -276,21 +276,29 @@ class Terminal:
 
 
 def run(
-    document: Path, folder: Path, environ: Mapping[str, str], *, ports: Mapping[int, int]
+    document: Path,
+    folder: Path,
+    environ: Mapping[str, str],
+    *,
+    ports: Mapping[int, int],
+    tell: Callable[[str], None] = lambda _: None,
 ) -> list[Step]:
     """Do what a document says, in ``folder``; what was done.
 
     ``ports`` has those that the document names, each with a free one to be taken instead: the only
-    difference between what is written and what is done. Raises :class:`DocumentError`.
+    difference between what is written and what is done. ``tell`` gets what is typed and what comes.
+    Raises :class:`DocumentError`.
     """
     taken = _Ports(ports)
     steps = parse(document.read_text("utf-8"), str(document))
     with Terminal(folder, environ) as terminal:
         for step, following in zip(steps, [*steps[1:], None], strict=True):
             if isinstance(step, File):
+                tell(f"# {step.name}\n{step.text}")
                 (folder / step.name).write_text(taken.real(step.text), "utf-8")
             else:
-                _perform(step, following, terminal, taken)
+                tell(f"$ {step.text}\n")
+                tell(_perform(step, following, terminal, taken))
     return steps
 
 
@@ -312,8 +320,8 @@ class _Ports:
         return re.sub(r"\b\d+\b", lambda found: by.get(found[0], found[0]), text)
 
 
-def _perform(command: Command, following: Step | None, terminal: Terminal, ports: _Ports) -> None:
-    """Run one command until all is as shown, or it is clear that it will not be."""
+def _perform(command: Command, following: Step | None, terminal: Terminal, ports: _Ports) -> str:
+    """Run one command until all is as shown, or it is clear that it will not be; what came."""
     may_fail = isinstance(following, Command) and following.text == "echo $?"
     patient = command.in_background or command.only_looks
     deadline = time.monotonic() + (PATIENCE_S if patient else 0)
@@ -325,6 +333,7 @@ def _perform(command: Command, following: Step | None, terminal: Terminal, ports
         time.sleep(0.05)
         if command.only_looks:
             code, output = _type(command, terminal, ports)
+    return ports.shown(output.read_text("utf-8", "replace"))
 
 
 def _problem(command: Command, code: int, output: Path, ports: _Ports) -> str:
