@@ -127,7 +127,7 @@ def test_a_shell_does_not_wait_for_what_is_silent(monkeypatch, offered, opened):
     @asynccontextmanager
     async def open_flows(where: Settings):
         opened.append(where)
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
         yield
 
     monkeypatch.setattr(settings, "open_flows", open_flows)
