@@ -673,6 +673,12 @@ async def test_what_was_taken_away_is_waited_for_until_every_instance_has_left(
 ) -> None:
     """What instances still name, or have not heard of, is told; variants that stay do not count."""
     told: list[str] = []
+    heard = asyncio.Event()
+
+    def tell(text: str) -> None:
+        told.append(text)
+        heard.set()
+
     async with observing(store, ks) as observer:
 
         class Seen:
@@ -688,10 +694,9 @@ async def test_what_was_taken_away_is_waited_for_until_every_instance_has_left(
         assert (await observer.processor("chunker")).instances[1].leaving == ("f1",)
         async with asyncio.TaskGroup() as tasks:
             waiting = tasks.create_task(
-                wait_until_left(Seen(), [A, B], gone, timeout_s=5, tell=told.append)
+                wait_until_left(Seen(), [A, B], gone, timeout_s=5, tell=tell)
             )
-            while not told:
-                await asyncio.sleep(0)
+            await heard.wait()
             await hand.say("chunker", "c1", gone)
             await hand.say("chunker", "c2", gone)
             await waiting

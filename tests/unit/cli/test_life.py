@@ -442,7 +442,7 @@ def test_a_timeout_in_the_file_is_that_of_calls(flows, capsys, tmp_path, monkeyp
 @pytest.mark.parametrize("verb", ["stop", "pause"])
 def test_a_flow_that_goes_is_waited_for_until_it_has_left(flows, capsys, monkeypatch, verb):
     """Until no live instance runs what it had before; shared variants that stay do not count."""
-    had = {"chunker/f1": {}, "chunker/common": {}, "query/f1": {}}
+    had: dict[str, Any] = {"chunker/f1": {}, "chunker/common": {}, "query/f1": {}}
     before = structs.replace(HISTORY[1], op="op-0", after={"record": {}, "variants": had})
     monkeypatch.setattr("tests.fake_flows.HISTORY", [HISTORY[1], before, HISTORY[1]])
     monkeypatch.setattr("flowsvc.waiting.ASK_EVERY_S", 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -12,10 +13,12 @@ from typing import Any
 import click
 import pytest
 import yaml
+from msgspec import structs
 
 from flowsvc.cli import main
 from flowsvc.cli.output import OUTPUTS
-from tests.fake_flows import PROCESSOR
+from flowsvc.seed.yaml_text import entries
+from tests.fake_flows import FLOW, PROCESSOR
 from tests.unit.cli.commands import commands
 
 # -- every form ----------------------------------------------------------------------------------
@@ -49,6 +52,16 @@ def test_yaml_and_lines_say_what_json_says(flows, capsys, args):
     assert yaml.safe_load(said(capsys, *args, "-o", "yaml")) == data
     lines = said(capsys, *args, "-o", "jsonl").splitlines()
     assert [json.loads(line) for line in lines] == (data if isinstance(data, list) else [data])
+
+
+def test_yaml_means_the_same_to_every_version_of_yaml(flows, capsys):
+    """Texts that YAML 1.1 or 1.2 takes for something else are in quotes; our own reader has 1.2."""
+    odd = {"a": "1e3", "b": "0o17", "c": "no", "d": "12:30", "e": "y", "f": "two\nlines\n"}
+    flows.flows = [structs.replace(FLOW, record=structs.replace(FLOW.record, parameters=odd))]
+    text = said(capsys, "flow", "get", "f1", "-o", "yaml")
+    found = [entry for entry in entries(io.BytesIO(text.encode())) if entry.type == "parameters"]
+    assert {entry.key: entry.value for entry in found} == odd
+    assert yaml.safe_load(text)["parameters"] == odd
 
 
 @pytest.mark.parametrize("args", READS, ids=" ".join)
