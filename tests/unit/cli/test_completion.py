@@ -53,6 +53,7 @@ def test_commands_and_options_are_offered(offered):
         ("flow describe x", []),
         ("flow watch f1 ", ["f1"]),
         ("flow history show ", ["f1"]),
+        ("flow history ", ["prune", "show", "f1"]),
         ("flow start -n ", ["b"]),
         ("flow start --blueprint-name ", ["b"]),
         ("blueprint get ", ["b"]),
