@@ -124,7 +124,7 @@ async def wait_until_left(
                 tell(lacks)
                 await asyncio.sleep(ASK_EVERY_S)
     except TimeoutError as error:
-        raise TimeoutError(f"after {timeout_s:g} s: {lacks}") from error
+        raise TimeoutError(f"not gone after {timeout_s:g} s: {lacks}") from error
 
 
 async def _not_left(

@@ -484,7 +484,9 @@ def test_what_does_not_leave_is_named(flows, capsys, monkeypatch):
     assert main(["flow", "stop", "f1", "--wait", "--timeout", "20ms"]) == 7
     out, err = capsys.readouterr()
     assert out == "f1 stopped at revision 9\n"
-    assert err.splitlines()[-1].endswith("after 0.02 s: not seen to have ended: chunker/f1 on c1")
+    assert err.splitlines()[-1] == (
+        "error: not gone after 0.02 s: not seen to have ended: chunker/f1 on c1"
+    )
 
 
 def test_an_update_that_changes_nothing_waits_for_no_record(monkeypatch, capsys):
