@@ -61,8 +61,8 @@ class How:
 def change_options(*, strict: bool = False, wait: str = "") -> Callable[[Function], Function]:
     """Adds --dry-run, --check-revision, --op, --by and --why; the command gets them as ``how``.
 
-    ``strict``: --strict as well, for commands that may give warnings. ``wait``: --wait, and
-    until what is so, as its help says it.
+    ``strict``: --strict as well, for commands that may give warnings. ``wait``: --wait as well,
+    which returns once this is so.
     """
     options = [
         click.option("--dry-run", is_flag=True, help="Show what it would do, and write nothing."),

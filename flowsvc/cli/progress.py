@@ -19,8 +19,11 @@ __all__ = ["latest", "watched"]
 
 @contextmanager
 def latest() -> Iterator[Callable[[str], None]]:
-    """What takes the news of a wait: on a terminal one line that is always the latest, and gone at
-    the end; elsewhere a line whenever the news is another."""
+    """What takes the news of a wait: what lacks, or nothing.
+
+    On a terminal that is one line, always the latest, and gone at the end; elsewhere a line whenever
+    the news is another.
+    """
     if not sys.stderr.isatty():
         told = ""
 
