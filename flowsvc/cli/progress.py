@@ -21,8 +21,8 @@ __all__ = ["latest", "watched"]
 def latest() -> Iterator[Callable[[str], None]]:
     """What takes the news of a wait: what lacks, or nothing.
 
-    On a terminal that is one line, always the latest, and gone at the end; elsewhere a line whenever
-    the news is another.
+    On a terminal that is one line, always the latest, and gone at the end; elsewhere a line
+    whenever the news is another.
     """
     if not sys.stderr.isatty():
         told = ""
