@@ -241,7 +241,7 @@ class Observer:
         for processor, named in sorted(variants.items()):
             await asyncio.sleep(0)
             status = fold_processor(processor, named, (), live.get(processor, []))
-            statuses.append(msgspec.structs.replace(status, variants=()))
+            statuses.append(_without_variants(status))
         return statuses
 
     async def _statuses(self) -> list[FlowStatus]:
@@ -429,6 +429,12 @@ class Observer:
                 self._variants.put(flow, item, active_names(record), revisions)
             except InvalidName:
                 continue  # said when its turn comes
+
+
+def _without_variants(status: ProcessorStatus) -> ProcessorStatus:
+    replace = msgspec.structs.replace
+    instances = tuple(replace(instance, leaving=()) for instance in status.instances)
+    return replace(status, variants=(), instances=instances)
 
 
 def _same(listed: KeyValue | None, cached: KeyValue) -> bool:

@@ -36,6 +36,7 @@ __all__ = [
     "fold",
     "fold_processor",
     "lacking",
+    "not_left",
     "settled",
     "stopped",
     "stopped_everywhere",
@@ -100,7 +101,8 @@ class ProcessorInstance(msgspec.Struct, frozen=True, kw_only=True):
     """A live instance of a processor, as it says itself.
 
     ``pending`` and ``failed``: how many variants it names so. ``observed_revision`` is 0 where it
-    says nothing that counts; ``started`` is RFC 3339, and what cannot be read is empty.
+    says nothing that counts; ``started`` is RFC 3339, and what cannot be read is empty. ``leaving``
+    are those of the named variants that are not in etcd any more; sorted.
     """
 
     instance: str
@@ -110,6 +112,7 @@ class ProcessorInstance(msgspec.Struct, frozen=True, kw_only=True):
     host: str = ""
     started: str = ""
     version: str = ""
+    leaving: tuple[str, ...] = ()
 
 
 class ProcessorStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,7 +120,7 @@ class ProcessorStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     ``desired`` variants stand in etcd, of which ``running`` run without a failure anywhere.
     ``idle``: there is nothing to run. ``missing``: there is, and nobody runs the processor.
-    ``variants`` by name; a list of all processors leaves them out.
+    ``variants`` by name; a list of all processors leaves them out, and those that instances leave.
     """
 
     processor: str
@@ -244,6 +247,7 @@ def fold_processor(
         _variant(name, shared=name in shared, revision=revision, instances=instances)
         for name, revision in sorted(variants.items())
     )
+    there = {name.variant for name in variants}
     state: ProcessorState = _worst(folded)
     if not folded:
         state = "idle"
@@ -263,6 +267,7 @@ def fold_processor(
                 host=instance.host,
                 started=instance.started,
                 version=instance.version,
+                leaving=tuple(sorted({*instance.pending, *instance.failed} - there)),
             )
             for instance in sorted(instances, key=lambda instance: instance.name)
         ),
@@ -348,6 +353,24 @@ def _unsettled(variant: VariantStatus, everywhere: bool) -> bool:
     if everywhere and any(report.state == "starting" for report in variant.instances):
         return True
     return variant.state == "starting"
+
+
+def not_left(
+    processor: ProcessorStatus, names: Iterable[VariantName], revision: Revision
+) -> list[str]:
+    """Which of ``names``, taken away at ``revision``, may still run, and where: "p/v on instance".
+
+    The same as :func:`stopped_everywhere`, seen from outside. Those of other processors are passed
+    over, and so are those that are there (again): other flows keep them.
+    """
+    there = {variant.name for variant in processor.variants}
+    gone = [n for n in names if n.processor == processor.processor and str(n) not in there]
+    return [
+        f"{name} on {instance.instance}"
+        for name in gone
+        for instance in processor.instances
+        if instance.observed_revision < revision or name.variant in instance.leaving
+    ]
 
 
 def stopped_everywhere(

@@ -97,7 +97,12 @@ PROCESSOR = ProcessorStatus(
             version="1.0",
         ),
         ProcessorInstance(
-            instance="c2", observed_revision=Revision(2**41), pending=2, failed=1, host="h"
+            instance="c2",
+            observed_revision=Revision(2**41),
+            pending=2,
+            failed=1,
+            host="h",
+            leaving=("f0",),
         ),
     ),
     variants=STATUS.variants[:1],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import click
 
@@ -22,11 +22,16 @@ from flowsvc.cli.settings import Settings, actor, ask
 
 if TYPE_CHECKING:
     from flowsvc.model import Change, Done, Flows, Preview, VariantChange
+    from kvconfig.model import Revision
 
-__all__ = ["How", "carry_out", "change_options", "force_option", "make"]
+__all__ = ["How", "Where", "carry_out", "change_options", "force_option", "make"]
 
 WAIT_S = 60.0
-"""How long a change waits until the flow runs, where no --timeout is given."""
+"""How long a change waits for what it was made for, where no --timeout is given."""
+
+Where: TypeAlias = Literal["somewhere", "everywhere", "nowhere"]
+"""What a change that waits waits for: that each variant of the flow runs on one live instance, on
+all of its processor, or on none of them any more."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -53,11 +58,11 @@ class How:
         }
 
 
-def change_options(*, strict: bool = False, wait: bool = False) -> Callable[[Function], Function]:
+def change_options(*, strict: bool = False, wait: str = "") -> Callable[[Function], Function]:
     """Adds --dry-run, --check-revision, --op, --by and --why; the command gets them as ``how``.
 
-    ``strict``: --strict as well, for commands that may give warnings. ``wait``: --wait, for those
-    after which a flow runs.
+    ``strict``: --strict as well, for commands that may give warnings. ``wait``: --wait as well,
+    which returns once this is so.
     """
     options = [
         click.option("--dry-run", is_flag=True, help="Show what it would do, and write nothing."),
@@ -82,8 +87,8 @@ def change_options(*, strict: bool = False, wait: bool = False) -> Callable[[Fun
         options.insert(2, click.option("--strict", is_flag=True, help="Take warnings for errors."))
     if wait:
         help_ = (
-            f"Return once the flow runs, within --timeout (then {WAIT_S:.0f}s unless given); "
-            "what still lacks is told on stderr."
+            f"Return once {wait}, within --timeout (then {WAIT_S:.0f}s unless given); what still "
+            "lacks is told on stderr."
         )
         options.append(click.option("--wait", is_flag=True, help=help_))
 
@@ -91,7 +96,7 @@ def change_options(*, strict: bool = False, wait: bool = False) -> Callable[[Fun
         @functools.wraps(function)
         def with_how(*args: Any, **kwargs: Any) -> Any:
             names = ["op", "by", "why", "check_revision", "dry_run", *(["strict"] * strict)]
-            names += ["wait"] * wait
+            names += ["wait"] * bool(wait)
             kwargs["how"] = How(**{name: kwargs.pop(name) for name in names})
             return function(*args, **kwargs)
 
@@ -117,12 +122,9 @@ def carry_out(
     name: str,
     did: str,
     output: str,
-    everywhere: bool = False,
+    where: Where = "somewhere",
 ) -> None:
-    """Make a change and print what was done; or print what would be.
-
-    ``everywhere``: what it means to wait for the flow: each variant on all its instances.
-    """
+    """Make a change and print what was done; or print what would be. See :func:`make`."""
     if how.dry_run:
         show_preview(ask(settings, lambda flows: flows.preview(request)), output)
         return
@@ -133,7 +135,7 @@ def carry_out(
         name=name,
         did=did,
         output=output,
-        everywhere=everywhere,
+        where=where,
     )
 
 
@@ -145,29 +147,52 @@ def make(
     name: str,
     did: str,
     output: str,
-    everywhere: bool = False,
+    where: Where = "somewhere",
 ) -> None:
-    """Make a change, print what was done, and wait until flow ``name`` runs so, if asked to.
+    """Make a change, print what was done, and wait until flow ``name`` runs ``where``, if asked to.
 
     Raises ``TimeoutError``, and ``FlowServiceError`` for a flow that will not run.
     """
-    from flowsvc.cli.flow_status import judge, wait_for
-
     source = click.get_current_context().get_parameter_source("timeout_s")
-    given = source is not click.core.ParameterSource.DEFAULT
+    given = source is click.core.ParameterSource.COMMANDLINE  # elsewhere it is said of each call
     wait_s = settings.timeout_s if given else WAIT_S
 
     async def question(flows: Flows) -> None:
         done = await change(flows)
         show_done(done, name=name, did=did, output=output)
         if how.wait:
-            status = await wait_for(
-                flows, name, done.revision, everywhere=everywhere, wait_s=wait_s
-            )
-            judge(status, everywhere=everywhere)
-            click.echo(f"{name} runs", err=True)
+            await _wait(flows, name, done, where, wait_s)
 
     ask(settings, question)
+
+
+async def _wait(flows: Flows, flow: str, done: Done, where: Where, wait_s: float) -> None:
+    from flowsvc.cli.flow_status import judge
+    from flowsvc.cli.waits import until_it_has_left, until_it_runs
+
+    if where == "nowhere":
+        await until_it_has_left(flows, flow, done, wait_s=wait_s)
+        click.echo(f"{flow} runs nowhere any more", err=True)
+        return
+    everywhere = where == "everywhere"
+    revision = min(done.revision, await _record_at(flows, flow))
+    status = await until_it_runs(flows, flow, revision, everywhere=everywhere, wait_s=wait_s)
+    judge(status, everywhere=everywhere)
+    click.echo(f"{flow} runs", err=True)
+
+
+async def _record_at(flows: Flows, flow: str) -> Revision:
+    """The mod_revision of a flow's record; 0 where somebody has stopped it since.
+
+    A change that changes nothing writes no record: that of the change would never be seen.
+    """
+    from flowsvc.errors import NotFound
+    from kvconfig.model import Revision
+
+    try:
+        return (await flows.get_flow(flow)).mod_revision
+    except NotFound:
+        return Revision(0)
 
 
 # -- what would be done --------------------------------------------------------------------------

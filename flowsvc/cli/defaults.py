@@ -25,8 +25,18 @@ __all__ = ["default_map"]
 def default_map(flowctl: click.Group, environ: Mapping[str, str]) -> dict[str, Any] | None:
     """What click takes as ``default_map``; ``None`` where there is no file.
 
-    Raises ``click.UsageError`` for a file that cannot be read or holds what is no setting.
+    A file that cannot be read or holds what is no setting is a ``click.UsageError`` of each command
+    that has such options, once it runs: help and completion go on without the file.
     """
+    try:
+        settings = _read(environ)
+    except click.UsageError as error:
+        settings = dict.fromkeys((name for name, _ in _KEYS.values()), _refusing(error))
+    return _everywhere(flowctl, settings) if settings else None
+
+
+def _read(environ: Mapping[str, str]) -> dict[str, Any]:
+    """The settings, by the names of the parameters that take them; none where there is no file."""
     path = environ.get("FLOWCTL_CONFIG", "")
     named = bool(path)
     if not named:
@@ -39,14 +49,23 @@ def default_map(flowctl: click.Group, environ: Mapping[str, str]) -> dict[str, A
     except (FileNotFoundError, NotADirectoryError) as error:
         if named:
             raise click.UsageError(f"FLOWCTL_CONFIG: {path}: no such file") from error
-        return None
+        return {}
     except OSError as error:
         raise click.UsageError(f"{path}: {error.strerror}") from error
-    return _everywhere(flowctl, _parse(text, path))
+    return _parse(text, path)
+
+
+def _refusing(error: click.UsageError) -> Callable[[], None]:
+    """A default that click calls once it looks for it."""
+
+    def refuse() -> None:
+        if not click.get_current_context().resilient_parsing:  # a shell completes
+            raise error
+
+    return refuse
 
 
 def _parse(text: bytes, path: str) -> dict[str, Any]:
-    """The settings, by the names of the parameters that take them."""
     import tomllib
 
     try:
@@ -119,4 +138,5 @@ def _everywhere(command: click.Command, settings: Mapping[str, Any]) -> dict[str
 
 def _takes(parameter: click.Parameter, value: object) -> bool:
     """Whether a choice is one: a watch, say, has no tables."""
-    return not isinstance(parameter.type, click.Choice) or value in parameter.type.choices
+    choices = parameter.type.choices if isinstance(parameter.type, click.Choice) else [value]
+    return callable(value) or value in choices

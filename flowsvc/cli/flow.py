@@ -46,7 +46,7 @@ def group() -> None:
 @click.option(
     "--workspace", default="default", show_default=True, help="What {workspace} stands for."
 )
-@change_options(strict=True, wait=True)
+@change_options(strict=True, wait="each of its variants runs")
 @connection_options
 @output_option
 def start(
@@ -90,7 +90,7 @@ def start(
 
 @group.command()
 @click.argument("flow_id", metavar="ID", shell_complete=complete("flow"))
-@change_options()
+@change_options(wait="no live instance runs what it had")
 @connection_options
 @output_option
 def stop(*, settings: Settings, how: How, output: str, flow_id: str) -> None:
@@ -100,11 +100,12 @@ def stop(*, settings: Settings, how: How, output: str, flow_id: str) -> None:
     Example:
       flowctl flow stop f1 --why 'no longer needed'
       flowctl flow stop f1 --dry-run
+      flowctl flow stop f1 --wait --timeout 2m
     """
     from flowsvc.model import StopFlow
 
     request = StopFlow(flow=flow_id, **how.fields())
-    carry_out(settings, request, how, name=flow_id, did="stopped", output=output)
+    carry_out(settings, request, how, name=flow_id, did="stopped", output=output, where="nowhere")
 
 
 @group.command()
@@ -120,7 +121,7 @@ def stop(*, settings: Settings, how: How, output: str, flow_id: str) -> None:
 @click.option("-d", "--description", metavar="TEXT", help="Another description.")
 @parameter_options
 @reset_option
-@change_options(strict=True, wait=True)
+@change_options(strict=True, wait="each of its variants runs on all live instances")
 @connection_options
 @output_option
 def update(
@@ -158,7 +159,9 @@ def update(
         description=description,
         **how.fields(),
     )
-    carry_out(settings, request, how, name=flow_id, did="updated", output=output, everywhere=True)
+    carry_out(
+        settings, request, how, name=flow_id, did="updated", output=output, where="everywhere"
+    )
 
 
 @group.command()
@@ -206,7 +209,7 @@ def rollout(
 
 @group.command()
 @click.argument("flow_id", metavar="ID", shell_complete=complete("flow"))
-@change_options()
+@change_options(wait="no live instance runs what it had")
 @connection_options
 @output_option
 def pause(*, settings: Settings, how: How, output: str, flow_id: str) -> None:
@@ -217,12 +220,12 @@ def pause(*, settings: Settings, how: How, output: str, flow_id: str) -> None:
       flowctl flow pause f1 --why 'maintenance'
     """
     request = _pause(flow_id, how)
-    carry_out(settings, request, how, name=flow_id, did="paused", output=output)
+    carry_out(settings, request, how, name=flow_id, did="paused", output=output, where="nowhere")
 
 
 @group.command()
 @click.argument("flow_id", metavar="ID", shell_complete=complete("flow"))
-@change_options(wait=True)
+@change_options(wait="each of its variants runs")
 @connection_options
 @output_option
 def resume(*, settings: Settings, how: How, output: str, flow_id: str) -> None:
@@ -240,7 +243,7 @@ def resume(*, settings: Settings, how: How, output: str, flow_id: str) -> None:
 
 @group.command()
 @click.argument("flow_id", metavar="ID", shell_complete=complete("flow"))
-@change_options(wait=True)
+@change_options(wait="each of its variants runs on all live instances")
 @connection_options
 @output_option
 def restart(*, settings: Settings, how: How, output: str, flow_id: str) -> None:
@@ -265,13 +268,14 @@ def restart(*, settings: Settings, how: How, output: str, flow_id: str) -> None:
         name=flow_id,
         did="restarted",
         output=output,
+        where="everywhere",
     )
 
 
 @group.command()
 @click.argument("flow_id", metavar="ID", shell_complete=complete("flow"))
 @click.option("--to", required=True, metavar="OP", help="Operation of its history.")
-@change_options(strict=True, wait=True)
+@change_options(strict=True, wait="each of its variants runs on all live instances")
 @connection_options
 @output_option
 def rollback(*, settings: Settings, how: How, output: str, flow_id: str, to: str) -> None:
@@ -291,7 +295,7 @@ def rollback(*, settings: Settings, how: How, output: str, flow_id: str, to: str
         name=flow_id,
         did=f"rolled back to {to}",
         output=output,
-        everywhere=True,
+        where="everywhere",
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,6 +21,7 @@ from flowsvc.cli.output import (
     printable,
 )
 from flowsvc.cli.settings import Duration, Settings, ask, connection, connection_options
+from flowsvc.cli.waits import close, until_it_runs
 
 if TYPE_CHECKING:
     from flowsvc.model import Flow, Flows
@@ -35,7 +35,6 @@ __all__ = [
     "variant_as_json",
     "variant_rows",
     "wait",
-    "wait_for",
     "watch",
 ]
 
@@ -138,7 +137,9 @@ def wait(
 
     status = ask(
         settings,
-        lambda flows: wait_for(flows, flow_id, revision or 0, everywhere=everywhere, wait_s=wait_s),
+        lambda flows: until_it_runs(
+            flows, flow_id, revision or 0, everywhere=everywhere, wait_s=wait_s
+        ),
     )
     if output in DATA:
         print_data(as_json(status), output)
@@ -171,75 +172,12 @@ def watch(*, settings: Settings, output: str, flow_ids: tuple[str, ...]) -> None
                 if not flow_ids or status.flow in flow_ids:
                     print_line(as_json(status)) if output == "jsonl" else click.echo(_line(status))
         finally:
-            await _close(statuses)
+            await close(statuses)
 
     ask(settings, question)
 
 
 # -- waiting -------------------------------------------------------------------------------------
-
-
-async def wait_for(
-    flows: Flows, flow_id: str, revision: int, *, everywhere: bool, wait_s: float
-) -> FlowStatus:
-    """Wait until a flow runs, or does not for a reason; what lacks is told on stderr meanwhile."""
-    from flowsvc import waiting
-    from flowsvc.status import lacking, settled
-    from kvconfig.model import Revision
-
-    at = Revision(revision)
-
-    def tell(status: FlowStatus) -> str:
-        if settled(status, revision=at, everywhere=everywhere):
-            return ""
-        lacks = lacking(status, revision=at, everywhere=everywhere)
-        return f"{status.flow} is {status.state}: {lacks}"
-
-    return await waiting.wait(
-        _Told(flows, flow_id, tell),
-        flow_id,
-        revision=at,
-        everywhere=everywhere,
-        timeout_s=wait_s,
-    )
-
-
-class _Told:
-    """What a wait asks of ``Flows``; tells on stderr what lacks, whenever that changes."""
-
-    def __init__(self, flows: Flows, flow: str, tell: Callable[[FlowStatus], str]) -> None:
-        self._flows, self._flow, self._tell = flows, flow, tell
-        self._told = ""
-
-    async def get_status(self, flow: str) -> FlowStatus:
-        """See :meth:`flowsvc.model.Flows.get_status`."""
-        status = await self._flows.get_status(flow)
-        self._say(status)
-        return status
-
-    async def watch_flows(self) -> AsyncIterator[FlowStatus]:
-        """See :meth:`flowsvc.model.Flows.watch_flows`."""
-        statuses = self._flows.watch_flows()
-        try:
-            async for status in statuses:
-                if status.flow == self._flow:
-                    self._say(status)
-                yield status
-        finally:
-            await _close(statuses)
-
-    def _say(self, status: FlowStatus) -> None:
-        text = self._tell(status)
-        if text and text != self._told:
-            click.echo(printable(text), err=True)
-            self._told = text
-
-
-async def _close(statuses: AsyncIterator[Any]) -> None:
-    """Generators end their own ways only when closed; other iterators need nothing."""
-    close = getattr(statuses, "aclose", None)
-    if close is not None:
-        await close()
 
 
 def judge(status: FlowStatus, *, everywhere: bool) -> None:

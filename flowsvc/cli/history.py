@@ -20,6 +20,8 @@ from flowsvc.cli.output import (
 from flowsvc.cli.settings import Duration, Settings, ask, connection_options
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from flowsvc.differences import Difference
     from flowsvc.model import HistoryEntry, HistoryKind
 
@@ -35,6 +37,18 @@ class _ShowsByDefault(click.Group):
         if args and args[0] not in known:
             args = ["show", *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """See click; what ``show`` takes is offered too."""
+        show = self.commands["show"]
+        with show.make_context("show", [], parent=ctx, resilient_parsing=True) as shown:
+            names = [
+                item
+                for parameter in show.params
+                if isinstance(parameter, click.Argument)
+                for item in parameter.shell_complete(shown, incomplete)
+            ]
+        return [*super().shell_complete(ctx, incomplete), *names]
 
 
 def history_group(kind: HistoryKind, word: str, example: str) -> click.Group:

@@ -132,10 +132,9 @@ def difference_line(found: Difference) -> str:
 def print_data(value: object, output: str) -> None:
     """One value, in one of the forms of :data:`DATA`."""
     if output == "yaml":
-        import yaml
+        from flowsvc.seed.writing import yaml_dumper
 
-        text = yaml.safe_dump(value, allow_unicode=True, default_flow_style=False)
-        click.echo(text, nl=False)
+        click.echo(yaml_dumper(sort_keys=True)(value), nl=False)
     elif output == "jsonl":
         print_line(value)
     else:

@@ -81,6 +81,7 @@ INSTANCE: dict[str, Callable[[ProcessorInstance], object]] = {
     "HOST": lambda one: one.host,
     "VERSION": lambda one: one.version,
     "STARTED": lambda one: one.started,
+    "LEAVING": lambda one: ",".join(one.leaving),
 }
 
 
@@ -99,6 +100,7 @@ def _as_json(found: ProcessorStatus) -> dict[str, Any]:
                 "host": one.host,
                 "started": one.started,
                 "version": one.version,
+                "leaving": list(one.leaving),
             }
             for one in found.instances
         ],

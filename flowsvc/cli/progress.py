@@ -1,18 +1,54 @@
-"""What is told while much is read or written: a bar on stderr, where that is a terminal."""
+"""What is told on stderr while something takes its time: what lacks, or how much is done."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
+from flowsvc.cli.output import printable
+
 if TYPE_CHECKING:
     from flowsvc.seed.watching import Watcher
 
-__all__ = ["watched"]
+__all__ = ["latest", "watched"]
+
+
+@contextmanager
+def latest() -> Iterator[Callable[[str], None]]:
+    """What takes the news of a wait: what lacks, or nothing.
+
+    On a terminal that is one line, always the latest, and gone at the end; elsewhere a line
+    whenever the news is another.
+    """
+    if not sys.stderr.isatty():
+        told = ""
+
+        def tell(text: str) -> None:
+            nonlocal told
+            if text and text != told:
+                click.echo(printable(text), err=True)
+                told = text
+
+        yield tell
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    status = Console(stderr=True).status("")
+
+    def show(text: str) -> None:
+        if text:
+            status.update(Text(printable(text)))
+            status.start()
+
+    try:
+        yield show
+    finally:
+        status.stop()
 
 
 @contextmanager

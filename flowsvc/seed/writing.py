@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeAlias
 
 from flowsvc.seed.shape import Format
 from kvconfig.codec import parse_json
 
-__all__ = ["Row", "Writable", "Writer", "writer"]
+__all__ = ["Row", "Writable", "Writer", "writer", "yaml_dumper"]
 
 Row: TypeAlias = tuple[str, bytes]
 """A key, and its value in canonical form."""
@@ -78,7 +78,7 @@ class YamlWriter:
 
     def __init__(self, out: Writable) -> None:
         self._write = out.write
-        self._dump = _dumper()
+        self._dump = yaml_dumper()
         self._begun: bytes | None = None  # the name of a section that has no rows yet
         self._any = False
 
@@ -117,8 +117,11 @@ _NOT_AS_IT_STANDS = re.compile("[\x85\u2028\u2029]|\n\n\\Z|\\A\n*\\Z")
 """Line breaks that YAML changes; and ends that need a mark, which would end the document."""
 
 
-def _dumper() -> Any:
-    """A function from a value to its lines. PyYAML is loaded only by who wants YAML."""
+def yaml_dumper(*, sort_keys: bool = False) -> Callable[[object], bytes]:
+    """A function from a value to its lines: what :mod:`flowsvc.seed.yaml_text` reads as the same.
+
+    PyYAML is loaded only by who wants YAML.
+    """
     import yaml
 
     class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
@@ -144,7 +147,7 @@ def _dumper() -> Any:
                 encoding="utf-8",
                 allow_unicode=True,
                 default_flow_style=False,
-                sort_keys=False,
+                sort_keys=sort_keys,
                 width=-1,  # as wide as it is
             )
         )

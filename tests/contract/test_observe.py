@@ -14,8 +14,8 @@ import pytest
 from flowsvc import observe
 from flowsvc.errors import NotFound
 from flowsvc.observe import Observer
-from flowsvc.status import FlowStatus
-from flowsvc.waiting import wait
+from flowsvc.status import FlowStatus, ProcessorStatus
+from flowsvc.waiting import wait, wait_until_left
 from kvconfig.codec import encode
 from kvconfig.errors import (
     Compacted,
@@ -668,6 +668,41 @@ async def test_a_processor_is_what_stands_in_the_store(
     }
 
 
+async def test_what_was_taken_away_is_waited_for_until_every_instance_has_left(
+    store: Store, ks: Keyspace, hand: Hand
+) -> None:
+    """What instances still name, or have not heard of, is told; variants that stay do not count."""
+    told: list[str] = []
+    heard = asyncio.Event()
+
+    def tell(text: str) -> None:
+        told.append(text)
+        heard.set()
+
+    async with observing(store, ks) as observer:
+
+        class Seen:
+            async def get_processor(self, processor: str) -> ProcessorStatus:
+                return await observer.processor(processor)
+
+        at = await hand.start("f1", A, B)
+        await hand.say("chunker", "c1", at)
+        gone = await hand.do(Delete(ks.active_flow(A)))
+        await hand.say("chunker", "c2", gone, failed=["f1"])
+        with pytest.raises(TimeoutError, match="chunker/f1 on c1, chunker/f1 on c2"):
+            await wait_until_left(Seen(), [A, B], gone, timeout_s=0.05)
+        assert (await observer.processor("chunker")).instances[1].leaving == ("f1",)
+        async with asyncio.TaskGroup() as tasks:
+            waiting = tasks.create_task(
+                wait_until_left(Seen(), [A, B], gone, timeout_s=5, tell=tell)
+            )
+            await heard.wait()
+            await hand.say("chunker", "c1", gone)
+            await hand.say("chunker", "c2", gone)
+            await waiting
+    assert told[0] == "not seen to have ended: chunker/f1 on c1, chunker/f1 on c2"
+
+
 async def test_processors_are_all_that_have_something_to_run_or_an_instance(
     store: Store, ks: Keyspace, hand: Hand
 ) -> None:
@@ -687,6 +722,9 @@ async def test_processors_are_all_that_have_something_to_run_or_an_instance(
         for status in found:
             alone = await observer.processor(status.processor)
             assert msgspec.structs.replace(alone, variants=()) == status
+        await hand.say("idler", "i1", at, pending=["f0"])
+        (idle,) = [p for p in await observer.processors_all() if p.processor == "idler"]
+        assert (idle.instances[0].pending, idle.instances[0].leaving) == (1, ())
 
 
 async def test_a_processor_that_never_was_is_not_found(

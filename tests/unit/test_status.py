@@ -20,7 +20,9 @@ from flowsvc.status import (
     InstanceReport,
     VariantStatus,
     fold,
+    fold_processor,
     lacking,
+    not_left,
     settled,
     stopped,
     stopped_everywhere,
@@ -342,8 +344,11 @@ def test_what_lacks_is_named() -> None:
 def test_a_stop_is_done_when_all_live_instances_have_left(
     instances: list[Instance], *, over: bool
 ) -> None:
-    """They have observed the delete, and no list names the variant."""
+    """They have observed the delete, and no list names the variant; inside and from outside."""
     assert stopped_everywhere([A, B], AT, {"chunker": instances}) == over
+    assert (not_left(fold_processor("chunker", {}, (), instances), [A, B], AT) == []) == over
+    again = fold_processor("chunker", {A: Revision(12)}, (), instances)
+    assert not_left(again, [A, B], AT) == []
 
 
 class Board:

@@ -714,7 +714,7 @@ class ProcessorStatus(_message.Message):
     def __init__(self, processor: _Optional[str] = ..., state: _Optional[_Union[ProcessorStatus.State, str]] = ..., desired: _Optional[int] = ..., running: _Optional[int] = ..., instances: _Optional[_Iterable[_Union[ProcessorInstance, _Mapping]]] = ..., variants: _Optional[_Iterable[_Union[VariantStatus, _Mapping]]] = ...) -> None: ...
 
 class ProcessorInstance(_message.Message):
-    __slots__ = ("instance", "observed_revision", "pending", "failed", "host", "started", "version")
+    __slots__ = ("instance", "observed_revision", "pending", "failed", "host", "started", "version", "leaving")
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     OBSERVED_REVISION_FIELD_NUMBER: _ClassVar[int]
     PENDING_FIELD_NUMBER: _ClassVar[int]
@@ -722,6 +722,7 @@ class ProcessorInstance(_message.Message):
     HOST_FIELD_NUMBER: _ClassVar[int]
     STARTED_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    LEAVING_FIELD_NUMBER: _ClassVar[int]
     instance: str
     observed_revision: int
     pending: int
@@ -729,7 +730,8 @@ class ProcessorInstance(_message.Message):
     host: str
     started: str
     version: str
-    def __init__(self, instance: _Optional[str] = ..., observed_revision: _Optional[int] = ..., pending: _Optional[int] = ..., failed: _Optional[int] = ..., host: _Optional[str] = ..., started: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
+    leaving: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, instance: _Optional[str] = ..., observed_revision: _Optional[int] = ..., pending: _Optional[int] = ..., failed: _Optional[int] = ..., host: _Optional[str] = ..., started: _Optional[str] = ..., version: _Optional[str] = ..., leaving: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class WatchFlowsRequest(_message.Message):
     __slots__ = ()

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import subprocess
 from contextlib import asynccontextmanager
 
 import pytest
 
-from flowsvc.cli import main, settings
+from flowsvc.cli import completion, main, settings
 from flowsvc.cli.settings import Settings
 from flowsvc.errors import NotFound
 from kvconfig.config import Config
 from kvconfig.keyspace import Keyspace
 from kvconfig.memory import MemoryStore
+from kvconfig.store import list_all
+from kvconfig.txn import Put, Txn
+from tests.flows import a_service, start
 
 
 @pytest.fixture
@@ -49,6 +53,7 @@ def test_commands_and_options_are_offered(offered):
         ("flow describe x", []),
         ("flow watch f1 ", ["f1"]),
         ("flow history show ", ["f1"]),
+        ("flow history ", ["prune", "show", "f1"]),
         ("flow start -n ", ["b"]),
         ("flow start --blueprint-name ", ["b"]),
         ("blueprint get ", ["b"]),
@@ -81,6 +86,55 @@ def test_configuration_is_offered_by_type_and_key(monkeypatch, offered):
     assert offered("config get ") == ["prompt", "tool"]
     assert offered("config get prompt gr") == ["greeting"]
     assert offered("config delete tool ") == ["search"]
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("flow stop ", ["f1", "f2"]),
+        ("blueprint get ", ["small"]),
+        ("parameter-type get s", ["size"]),
+        ("processor describe ", ["chunker", "idler", "indexer", "query"]),
+    ],
+)
+def test_without_a_server_names_are_read_and_nothing_is_written(monkeypatch, offered, line, names):
+    """The names are those in etcd, processors with a variant or an instance; an etcd that is empty
+    stays empty."""
+    store, empty, ks = MemoryStore(), MemoryStore(), Keyspace()
+
+    async def live() -> None:
+        async with a_service(store, ks) as service:
+            for flow in ("f2", "f1"):
+                await service.start_flow(start(flow))
+        await store.commit(Txn(then=(Put(ks.processor("idler", "i1"), b"{}"),)))
+
+    asyncio.run(live())
+    monkeypatch.setenv("ETCDCTL_ENDPOINTS", "e:1")
+    for known, expected in ((store, names), (empty, [])):
+        before = asyncio.run(list_all(known, ks.everything()))
+
+        @asynccontextmanager
+        async def open_store(_: Settings, known: MemoryStore = known):
+            yield known
+
+        monkeypatch.setattr(settings, "open_store", open_store)
+        assert offered(line) == expected
+        assert asyncio.run(list_all(known, ks.everything())) == before
+
+
+def test_a_shell_does_not_wait_for_what_is_silent(monkeypatch, offered, opened):
+    """Wherever time goes, a second of it is all, opening and closing included."""
+
+    @asynccontextmanager
+    async def open_flows(where: Settings):
+        opened.append(where)
+        await asyncio.Event().wait()
+        yield
+
+    monkeypatch.setattr(settings, "open_flows", open_flows)
+    monkeypatch.setattr(completion, "TIMEOUT_S", 0.02)
+    assert offered("flow stop ") == []
+    assert len(opened) == 1
 
 
 def test_an_error_offers_nothing(flows, offered):

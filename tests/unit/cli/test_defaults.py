@@ -101,3 +101,20 @@ def test_what_is_no_text_at_all_is_refused(flows, capsys, file):
     file.write_bytes(b"\xff")
     assert main(["flow", "list"]) == 2
     assert "not TOML" in capsys.readouterr().err
+
+
+def test_help_and_completion_do_without_a_bad_file(flows, capsys, file, monkeypatch):
+    """Who has to mend it can read how, and a shell that completes is told nothing."""
+    file.write_text("nonsense")
+    assert main(["flow", "list", "--help"]) == 0
+    for name, value in {
+        "_FLOWCTL_COMPLETE": "bash_complete",
+        "COMP_WORDS": "flowctl flow stop ",
+        "COMP_CWORD": "3",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    out, err = capsys.readouterr()
+    assert (ended.value.code, err) == (0, "")
+    assert out.endswith("\nplain,f1\n")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import json
 import sys
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from msgspec import structs
 
-from flowsvc.cli import main
-from flowsvc.errors import Finding
+from flowsvc.cli import main, settings
+from flowsvc.cli.settings import Settings
+from flowsvc.errors import Finding, NotFound
 from flowsvc.model import (
     Actor,
     Change,
@@ -28,10 +30,16 @@ from flowsvc.model import (
     UpdateFlow,
     VariantChange,
 )
-from flowsvc.status import FlowStatus
+from flowsvc.status import FlowStatus, ProcessorStatus
+from kvconfig.codec import encode
 from kvconfig.errors import WatchEnded
+from kvconfig.keyspace import Keyspace
+from kvconfig.memory import MemoryStore
 from kvconfig.model import Revision
-from tests.fake_flows import HISTORY, RUNS, STATUS
+from kvconfig.records import InstanceStatus
+from kvconfig.txn import Put, Txn
+from tests.fake_flows import HISTORY, PROCESSOR, RUNS, STATUS
+from tests.flows import a_service, start
 from tests.unit.cli.commands import commands
 
 # -- changes -------------------------------------------------------------------------------------
@@ -419,6 +427,86 @@ def test_a_change_that_waits_has_a_deadline(flows, capsys, args):
     out, err = capsys.readouterr()
     assert "at revision 9" in out
     assert "nobody runs processor query" in err.splitlines()[-1]
+
+
+def test_a_timeout_in_the_file_is_that_of_calls(flows, capsys, tmp_path, monkeypatch):
+    """A change waits for as long as it says itself, and one call may take less."""
+    file = tmp_path / "config.toml"
+    file.write_text('timeout = "20ms"')
+    monkeypatch.setenv("FLOWCTL_CONFIG", str(file))
+    monkeypatch.setattr("flowsvc.cli.changes.WAIT_S", 0.03)
+    starting = structs.replace(STATUS, state="starting", variants=STATUS.variants[1:])
+    flows.statuses = [structs.replace(starting, mod_revision=flows.done.revision)]
+    assert main(["flow", "update", "f1", "--wait"]) == 7
+    assert "after 0.03 s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["stop", "pause"])
+def test_a_flow_that_goes_is_waited_for_until_it_has_left(flows, capsys, monkeypatch, verb):
+    """Until no live instance runs what it had before; shared variants that stay do not count."""
+    had: dict[str, Any] = {"chunker/f1": {}, "chunker/common": {}, "query/f1": {}}
+    before = structs.replace(HISTORY[1], op="op-0", after={"record": {}, "variants": had})
+    monkeypatch.setattr("tests.fake_flows.HISTORY", [HISTORY[1], before, HISTORY[1]])
+    monkeypatch.setattr("flowsvc.waiting.ASK_EVERY_S", 0)
+    (variant,) = PROCESSOR.variants
+    common = structs.replace(variant, name="chunker/common")
+
+    def chunker(observed: int, *leaving: str) -> ProcessorStatus:
+        instance = structs.replace(
+            PROCESSOR.instances[0], observed_revision=Revision(observed), leaving=leaving
+        )
+        return structs.replace(PROCESSOR, instances=(instance,), variants=(common,))
+
+    answers = iter([chunker(8), chunker(9, "f1"), chunker(9, "f0")])
+    asked = []
+
+    async def get_processor(processor: str) -> ProcessorStatus:
+        asked.append(processor)
+        if processor == "query":
+            raise NotFound("processor", processor)
+        return next(answers)
+
+    monkeypatch.setattr(flows, "get_processor", get_processor)
+    assert main(["flow", verb, "f1", "--wait"]) == 0
+    out, err = capsys.readouterr()
+    assert out.endswith(" at revision 9\n")
+    assert err.splitlines()[-2:] == [
+        "f1: not seen to have ended: chunker/f1 on c1",
+        "f1 runs nowhere any more",
+    ]
+    assert asked == ["chunker", "query", "chunker", "chunker"]
+
+
+def test_what_does_not_leave_is_named(flows, capsys, monkeypatch):
+    """After --timeout the exit code is 7; the flow is stopped all the same."""
+    entry = structs.replace(HISTORY[0], op="op-0", after={"variants": {"chunker/f1": {}}})
+    monkeypatch.setattr("tests.fake_flows.HISTORY", [HISTORY[1], entry])
+    stays = structs.replace(PROCESSOR.instances[0], leaving=("f1",))
+    flows.processors = [structs.replace(PROCESSOR, instances=(stays,), variants=())]
+    assert main(["flow", "stop", "f1", "--wait", "--timeout", "20ms"]) == 7
+    out, err = capsys.readouterr()
+    assert out == "f1 stopped at revision 9\n"
+    assert err.splitlines()[-1] == (
+        "error: not gone after 0.02 s: not seen to have ended: chunker/f1 on c1"
+    )
+
+
+def test_an_update_that_changes_nothing_waits_for_no_record(monkeypatch, capsys):
+    """It writes none; what stands runs already, on a flow service as it is."""
+    store, ks = MemoryStore(), Keyspace()
+
+    @asynccontextmanager
+    async def open_flows(_: Settings):
+        async with a_service(store, ks) as service:
+            revision = (await service.start_flow(start("f1"))).revision
+            says = InstanceStatus(observed_revision=revision, host="h", started="", version="1")
+            for processor in ("chunker", "indexer", "query"):
+                await store.commit(Txn(then=(Put(ks.processor(processor, "i"), encode(says)),)))
+            yield service
+
+    monkeypatch.setattr(settings, "open_flows", open_flows)
+    assert main(["flow", "update", "f1", "--wait", "--timeout", "5s"]) == 0
+    assert capsys.readouterr().err == "f1 runs\n"
 
 
 def test_wait_ends_with_1_for_what_has_failed(flows, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -12,10 +13,12 @@ from typing import Any
 import click
 import pytest
 import yaml
+from msgspec import structs
 
 from flowsvc.cli import main
 from flowsvc.cli.output import OUTPUTS
-from tests.fake_flows import PROCESSOR
+from flowsvc.seed.yaml_text import entries
+from tests.fake_flows import FLOW, PROCESSOR
 from tests.unit.cli.commands import commands
 
 # -- every form ----------------------------------------------------------------------------------
@@ -49,6 +52,16 @@ def test_yaml_and_lines_say_what_json_says(flows, capsys, args):
     assert yaml.safe_load(said(capsys, *args, "-o", "yaml")) == data
     lines = said(capsys, *args, "-o", "jsonl").splitlines()
     assert [json.loads(line) for line in lines] == (data if isinstance(data, list) else [data])
+
+
+def test_yaml_means_the_same_to_every_version_of_yaml(flows, capsys):
+    """Texts that YAML 1.1 or 1.2 takes for something else are in quotes; our own reader has 1.2."""
+    odd = {"a": "1e3", "b": "0o17", "c": "no", "d": "12:30", "e": "y", "f": "two\nlines\n"}
+    flows.flows = [structs.replace(FLOW, record=structs.replace(FLOW.record, parameters=odd))]
+    text = said(capsys, "flow", "get", "f1", "-o", "yaml")
+    found = [entry for entry in entries(io.BytesIO(text.encode())) if entry.type == "parameters"]
+    assert {entry.key: entry.value for entry in found} == odd
+    assert yaml.safe_load(text)["parameters"] == odd
 
 
 @pytest.mark.parametrize("args", READS, ids=" ".join)
@@ -93,7 +106,7 @@ def test_a_processor_is_described_with_what_its_instances_say(flows, capsys):
     text = said(capsys, "processor", "describe", "chunker")
     assert "state        degraded, 0 of 1 variants run" in text
     instance = next(line for line in text.splitlines() if line.startswith("c2  "))
-    assert instance.split()[1:5] == [str(2**41), "2", "1", "h"]
+    assert instance.split()[1:] == [str(2**41), "2", "1", "h", "f0"]
     assert "no such model (3 attempts since 2025-01-01T00:00:00.000Z)" in text
     assert flows.asked == [("get_processor", "chunker")]
 
@@ -110,7 +123,9 @@ def test_a_processor_as_data_has_everything(flows, capsys):
         "host": "größer",
         "started": PROCESSOR.instances[0].started,
         "version": "1.0",
+        "leaving": [],
     }
+    assert found["instances"][1]["leaving"] == ["f0"]
 
 
 # -- a terminal ----------------------------------------------------------------------------------
@@ -161,6 +176,31 @@ def test_a_pipe_gets_no_decoration():
     code = f"import sys; {TABLE}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "ID           N\nf\\x1b[31m1  20\n"
+
+
+WAIT = """
+from flowsvc.cli.progress import latest
+with latest() as tell:
+    for text in ("", "f1: chunker", "f1: chunker", "f1: \\x1b[31mloader", ""):
+        tell(text)
+"""
+
+
+@pytest.mark.parametrize("environ", [{}, {"NO_COLOR": "1"}], ids=["colour", "no-colour"])
+def test_a_wait_is_one_line_on_a_terminal(environ):
+    """It says the latest, and nothing of it is left at the end; the cursor is there again."""
+    shown = on_a_terminal(WAIT, **environ)
+    *_, end = shown.partition("f1: \\x1b[31mloader")
+    assert "\x1b[1A\x1b[2K" in end, "up one line, and that wiped out"
+    assert "\x1b[?25h" in end
+    assert ("\x1b[32m" in shown) is not bool(environ)
+
+
+def test_a_wait_is_lines_in_a_pipe():
+    """On stderr, a line whenever something else lacks."""
+    done = subprocess.run([sys.executable, "-c", WAIT], capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == ["f1: chunker", "f1: \\x1b[31mloader"]
 
 
 def test_usage_errors_are_readable_on_a_terminal():
