@@ -48,7 +48,7 @@ def old_etcd() -> Path:
 def test_the_guide_is_true(
     etcd_binary: EtcdBinary, etcdctl_path: Path, old_etcd: Path, tmp_path: Path
 ) -> None:
-    """Deploy, upgrade, back up, restore, run out of space, and every disaster, one after another."""
+    """Deploy, upgrade, back up, restore, run out of space, and one disaster after another."""
     etcdutl = etcd_binary.path.with_name("etcdutl")
     if etcd_binary.version < BUMPS_FROM or not etcdutl.exists():
         absent(f"{etcd_binary}: no etcdutl beside it that can bump the revision in a restore")
