@@ -6,7 +6,6 @@ never trusted, and all that is wrong with it is told at once, each finding with 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +22,6 @@ __all__ = [
     "child",
     "kind_of",
     "load",
-    "names_given_twice",
 ]
 
 MAX_DEFINITION_BYTES = 512 * 1024
@@ -101,23 +99,16 @@ def load(
     """The definition as plain JSON values, or ``None`` if that is impossible.
 
     Checks its name (``kind`` says what it names), that it is JSON text (or can be), one object,
-    within the bounds, and that no name in the text stands twice in one object: the first of the
-    two would be lost without a word. What comes back is sorted by name, at every level.
+    and within the bounds. What comes back is sorted by name, at every level.
     """
     try:
         check_name(name, kind)
-        value = _plain(definition)
+        return _plain(definition)
     except InvalidName as error:
         findings.error("$", str(error))
-        return None
     except InvalidValue as error:
         findings.error(error.path, error.reason)
-        return None
-    if isinstance(definition, bytes):
-        for twice in names_given_twice(definition):
-            shown = child("", twice)[1:]
-            findings.error("$", f"the name {shown} stands twice in one object; one would be lost")
-    return value
+    return None
 
 
 def _plain(definition: Mapping[str, Any] | bytes) -> dict[str, Any]:
@@ -156,20 +147,3 @@ def _check_depth(value: object) -> None:
             return
         level = inner
     raise InvalidValue(f"is nested deeper than {MAX_DEPTH} levels")
-
-
-def names_given_twice(data: bytes) -> list[str]:
-    """Names that stand twice in one object of some JSON text, which is valid otherwise.
-
-    The standard library's parser shows all pairs of an object; msgspec keeps the last one."""
-    twice: dict[str, None] = {}
-
-    def look(pairs: list[tuple[str, object]]) -> None:
-        seen: set[str] = set()
-        for name, _ in pairs:
-            if name in seen:
-                twice[name] = None
-            seen.add(name)
-
-    json.loads(data.decode(), object_pairs_hook=look, parse_int=str, parse_float=str)
-    return list(twice)

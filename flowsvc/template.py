@@ -86,6 +86,8 @@ def stringify(value: object, path: str) -> str | Finding:
     through a start, or ships ``None``.
     """
     if isinstance(value, str):
+        if "\0" in value:
+            return Finding(path, "holds a NUL character")
         return value if _is_unicode(value) else Finding(path, "holds a lone surrogate, no text")
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -2,28 +2,43 @@
 
 Two values are equal exactly when their bytes are, so a value can be compared inside etcd. A person
 can read them with ``etcdctl get``.
+
+Text from outside is never trusted, and etcd is outside: anybody may have written there. What two
+readers could take for two different things is refused both ways: a name that stands twice in one
+object, a number beyond all doubles, half of a surrogate pair, NUL, and whatever is nested too deep.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from kvconfig.errors import InvalidValue
+from kvconfig.errors import InvalidValue, show_key
 
-__all__ = ["Decoder", "canonical", "decode", "encode", "parse_json"]
+__all__ = ["MAX_DEPTH", "Decoder", "canonical", "decode", "encode", "parse_json"]
 
 T = TypeVar("T")
+
+MAX_DEPTH = 100
+"""Objects and lists inside each other; protobuf and many a JSON parser take no more by default."""
+
+_MAX_DIGITS = 308
+"""So many any double can have; what is longer is looked at."""
 
 _encoder = msgspec.json.Encoder(order="sorted")
 _any_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 _PLACE = re.compile(r" - at `(?:key in )?(\$[^`]*)`$")
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 _GOT = re.compile(r"got `(\w+)`")
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
+_LONG = b"0" * (_MAX_DIGITS + 1)
+_DIGITS = bytes(ord("0") if chr(each).isdigit() else ord(" ") for each in range(128)) + b" " * 128
+_TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels"
 _JSON_NAMES: dict[type, str] = {
     dict: "object",
     list: "array",
@@ -38,29 +53,113 @@ _JSON_NAMES: dict[type, str] = {
 def encode(value: object) -> bytes:
     """``value`` (a record, or what JSON can hold) in canonical form.
 
-    Raises :class:`InvalidValue` where JSON in UTF-8 cannot hold it: NaN, infinities, lone
-    surrogates, keys that are not strings.
+    Raises :class:`InvalidValue` where JSON in UTF-8 cannot hold it (NaN, infinities, lone
+    surrogates, keys that are not strings), and where :func:`parse_json` would refuse it.
     """
     try:
         data = _encoder.encode(value)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+    except RecursionError as error:
+        raise InvalidValue(_TOO_DEEP) from error
+    except (TypeError, ValueError, OverflowError) as error:
         raise InvalidValue(str(error)) from error
+    _check_depth(data)
     if b"null" in data:  # the encoder writes NaN as null, which would lose it silently
-        for path, leaf in _leaves(msgspec.to_builtins(value, enc_hook=_any_decoder.decode), "$"):
-            if isinstance(leaf, float) and not math.isfinite(leaf):
-                raise InvalidValue(f"{leaf} is no JSON number", path=path)
+        plain = msgspec.to_builtins(value, enc_hook=_any_decoder.decode)
+        _check_leaves(plain, lambda leaf: isinstance(leaf, float) and not math.isfinite(leaf))
+    if _is_suspect(data):
+        _check_text(data)
     return data
 
 
-def _leaves(value: object, path: str) -> Iterator[tuple[str, object]]:
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _leaves(inner, f"{path}.{name}")
+# -- what no value may hold ----------------------------------------------------------------------
+
+
+def _check_depth(data: bytes) -> None:
+    """Of JSON text. What has few brackets, as nearly all values, needs no second look."""
+    if data.count(b"{") + data.count(b"[") <= MAX_DEPTH:
+        return
+    depth = 0
+    for token in _TOKEN.finditer(data):
+        if token[0] in (b"{", b"["):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise InvalidValue(_TOO_DEEP)
+        elif token[0] in (b"}", b"]"):
+            depth -= 1
+
+
+def _is_suspect(data: bytes) -> bool:
+    """Whether there may be a NUL, or a number beyond all doubles."""
+    long = len(data) > _MAX_DIGITS and _LONG in data.translate(_DIGITS)
+    return long or b"\\u0000" in data
+
+
+def _check_text(data: bytes) -> None:
+    """Of valid JSON text: what :func:`_is_suspect` only suspects, and names that stand twice."""
+    _check_leaves(json.loads(data, object_pairs_hook=_Pairs, parse_float=str), _is_no_double)
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object with all that it has, a name twice as well."""
+
+
+def _is_no_double(leaf: object) -> bool:
+    try:
+        return isinstance(leaf, int) and math.isinf(float(leaf))
+    except OverflowError:
+        return True
+
+
+def _check_leaves(value: object, is_no_number: Callable[[object], bool], path: str = "$") -> None:
+    """Raise :class:`InvalidValue` for the first thing that is wrong, with its path."""
+    if isinstance(value, _Pairs | dict):
+        seen: set[str] = set()
+        for name, inner in value if isinstance(value, _Pairs) else value.items():
+            where = f"{path}.{show_key(name.encode())}"
+            if name in seen:
+                raise InvalidValue("stands twice in one object; one would be lost", path=where)
+            seen.add(name)
+            _check_leaves(name, is_no_number, where)
+            _check_leaves(inner, is_no_number, where)
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
-            yield from _leaves(inner, f"{path}[{index}]")
-    else:
-        yield path, value
+            _check_leaves(inner, is_no_number, f"{path}[{index}]")
+    elif isinstance(value, str):
+        if "\0" in value:
+            raise InvalidValue("holds a NUL character", path=path)
+    elif is_no_number(value):
+        shown = (
+            f"{value} is no JSON number" if isinstance(value, float) else "is too large a number"
+        )
+        raise InvalidValue(shown, path=path)
+
+
+def _checked(data: bytes, value: T) -> T:
+    """``value`` itself, which was read from ``data``, unless something in it is not allowed.
+
+    What is in canonical form, as all that we write, holds no name twice.
+    """
+    _check_depth(data)
+    if _is_suspect(data) or _encoder.encode(value) != data:
+        _check_text(data)
+    return value
+
+
+def _not_json(data: bytes, error: Exception, key: bytes) -> InvalidValue:
+    """What is wrong with text that cannot be read."""
+    if isinstance(error, RecursionError):
+        return InvalidValue(_TOO_DEEP, key=key)
+    try:
+        _check_depth(data)
+        json.loads(data)  # which takes half of a surrogate pair for text
+    except (ValueError, RecursionError, InvalidValue):
+        return InvalidValue(f"not JSON: {error}", key=key)
+    if b"\\u" in data:
+        return InvalidValue("not JSON: a lone surrogate is no text", key=key)
+    return InvalidValue(f"not JSON: {error}", key=key)
+
+
+# -- reading -------------------------------------------------------------------------------------
 
 
 class Decoder(Generic[T]):
@@ -72,11 +171,13 @@ class Decoder(Generic[T]):
     def __call__(self, data: bytes, *, key: bytes = b"") -> T:
         """Decode ``data``; ``key`` only serves the error. Raises :class:`InvalidValue`."""
         try:
-            return self._decoder.decode(data)
+            return _checked(data, self._decoder.decode(data))
+        except InvalidValue as error:
+            raise error.at(key) from None
         except msgspec.ValidationError as error:
             raise _finding(str(error), data, key) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidValue(f"not JSON: {error}", key=key) from error
+            raise _not_json(data, error, key) from error
 
 
 def _finding(message: str, data: bytes, key: bytes) -> InvalidValue:
@@ -116,12 +217,12 @@ def decode(data: bytes, type_: type[T], *, key: bytes = b"") -> T:
 
 def parse_json(data: bytes, *, key: bytes = b"") -> Any:
     """Any JSON value. Raises :class:`InvalidValue`."""
-    try:
-        return _any_decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidValue(f"not JSON: {error}", key=key) from error
+    return _decode_any(data, key=key)
 
 
 def canonical(data: bytes, *, key: bytes = b"") -> bytes:
     """The canonical form of some JSON text."""
     return encode(parse_json(data, key=key))
+
+
+_decode_any: Decoder[Any] = Decoder(object)

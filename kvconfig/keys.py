@@ -16,6 +16,7 @@ __all__ = ["Range", "check_item_key", "check_name", "check_root", "everything", 
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._:+-]{0,126}[A-Za-z0-9])?")
 _ITEM_KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._:+/@ -]{0,254}[A-Za-z0-9])?")
+_NO_ITEM_KEY = re.compile(r"/\.{0,2}/")
 _NAME_RULE = "1 to 128 of A-Z a-z 0-9 . _ : + -, with a letter or digit first and last"
 _ITEM_RULE = "1 to 256 of A-Z a-z 0-9 . _ : + - / @ and space, a letter or digit first and last"
 
@@ -32,9 +33,12 @@ def check_name(name: str, what: str) -> str:
 
 
 def check_item_key(key: str) -> str:
-    """The key of a configuration item: a name that may hold inner ``/``, ``@`` and spaces."""
-    if _ITEM_KEY.fullmatch(key) is None or "//" in key:
-        raise InvalidName(key, what="key", rule=_ITEM_RULE + ", no //")
+    """The key of a configuration item: a name that may hold inner ``/``, ``@`` and spaces.
+
+    No part of it is ``.`` or ``..``: whoever takes keys for paths would end elsewhere.
+    """
+    if _ITEM_KEY.fullmatch(key) is None or _NO_ITEM_KEY.search(key):
+        raise InvalidName(key, what="key", rule=_ITEM_RULE + ", no //, no /./ and no /../")
     return key
 
 

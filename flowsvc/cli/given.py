@@ -72,12 +72,13 @@ def parse_pairs(pairs: Iterable[str], option: str = "--param") -> dict[str, Para
 
 def parse_parameters(data: bytes, option: str) -> dict[str, ParameterValue]:
     """A JSON object of plain values."""
-    import json
+    from kvconfig.codec import parse_json
+    from kvconfig.errors import InvalidValue
 
     try:
-        parsed = json.loads(data)
-    except ValueError as error:
-        raise click.BadParameter(f"not JSON: {error}", param_hint=option) from error
+        parsed = parse_json(data)
+    except InvalidValue as error:
+        raise click.BadParameter(str(error), param_hint=option) from error
     if not isinstance(parsed, dict):
         raise click.BadParameter('give an object: {"name": value}', param_hint=option)
     for name, value in parsed.items():

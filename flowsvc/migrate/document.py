@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
-from flowsvc.definition import kind_of, names_given_twice
+from flowsvc.definition import kind_of
 from flowsvc.errors import Finding, InvalidInput
 from flowsvc.migrate.words import meaning
 from kvconfig.codec import parse_json
@@ -20,16 +20,11 @@ Place: TypeAlias = tuple[str, str | None]
 
 
 def parse_document(data: bytes, subject: str) -> Document:
-    """A document from its text. Raises :class:`InvalidInput`; also where a name stands twice in one
-    object, since one of the two would be lost.
-    """
+    """A document from its text. Raises :class:`InvalidInput`, see :mod:`kvconfig.codec`."""
     try:
         parsed = parse_json(data)
     except InvalidValue as error:
-        raise InvalidInput(subject, [Finding("$", error.reason)]) from error
-    if twice := names_given_twice(data):
-        said = [f"the name {name!r} stands twice in one object" for name in twice]
-        raise InvalidInput(subject, [Finding("$", message) for message in said])
+        raise InvalidInput(subject, [Finding(error.path, error.reason)]) from error
     return sections_of(parsed, subject)
 
 

@@ -17,7 +17,10 @@ from flowsvc.definition import child
 from flowsvc.seed.shape import Entry, Readable
 from kvconfig.errors import InvalidValue
 
-__all__ = ["entries"]
+__all__ = ["MAX_VALUE_BYTES", "entries"]
+
+MAX_VALUE_BYTES = 2**24
+"""No value is longer: etcd takes 1.5 MiB, unless told otherwise."""
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYAML has it
 
@@ -58,11 +61,32 @@ def entries(stream: Readable) -> Iterator[Entry]:
     text.end()
 
 
+class _TooLong(Exception):
+    """A name or a value is longer than any that can be stored."""
+
+
+class _Bounded:
+    """A text of which no part grows without end: the parser holds a scalar as a whole."""
+
+    def __init__(self, stream: Readable) -> None:
+        self._stream = stream
+        self.taken = 0  # since the last name
+
+    def read(self, size: int = -1, /) -> bytes:
+        """See :class:`Readable`."""
+        if self.taken > MAX_VALUE_BYTES:
+            raise _TooLong
+        data = self._stream.read(size)
+        self.taken += len(data)
+        return data
+
+
 class _Text:
     """The events of a text; each that begins something is checked as it comes."""
 
     def __init__(self, stream: Readable) -> None:
-        self._events = yaml.parse(stream, Loader=_LOADER)
+        self._stream = _Bounded(stream)
+        self._events = yaml.parse(self._stream, Loader=_LOADER)
         self._line = 1
 
     def next(self, path: str) -> yaml.Event:
@@ -85,6 +109,7 @@ class _Text:
             inner = child(path, name)
             if name == "<<" and isinstance(event, yaml.ScalarEvent) and event.implicit[0]:
                 self.fail(inner, "is a merge key: write it out")
+            self._stream.taken = 0
             yield name, inner
 
     def value(self, event: yaml.Event, path: str) -> Any:
@@ -113,6 +138,8 @@ class _Text:
             self.fail(path, f"not YAML: {error.problem}")
         except yaml.YAMLError:
             self.fail(path, "not YAML: characters that may not stand there")
+        except _TooLong:
+            self.fail(path, f"is longer than {MAX_VALUE_BYTES} bytes")
         if event.start_mark is not None:
             self._line = event.start_mark.line + 1
         return event

@@ -240,8 +240,8 @@ async def test_a_schema_that_is_not_met_is_refused(config: Config) -> None:
     ("document", "path"),
     [
         ({"type": "objekt"}, "$.type"),
-        ({"$ref": "http://127.0.0.1:1/x.json"}, "$"),
-        ({"$ref": "file:///etc/hostname"}, "$"),
+        ({"$ref": "http://127.0.0.1:1/x.json"}, "$.$ref"),
+        ({"$ref": "file:///etc/hostname"}, "$.$ref"),
         ({"properties": {"a": {"pattern": "(?=x)"}}}, "$.properties.a.pattern"),
         (3, "$"),
     ],

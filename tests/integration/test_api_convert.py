@@ -28,6 +28,7 @@ from flowsvc.model import (
 )
 from flowsvc.status import FlowStatus, InstanceReport, VariantStatus
 from kvconfig.codec import encode
+from tests.texts import text
 
 some = settings(max_examples=30, deadline=None)
 
@@ -36,18 +37,18 @@ JSON: SearchStrategy[Any] = st.recursive(
     | st.booleans()
     | st.integers(-(2**53), 2**53)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    | text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text(), inner, max_size=3),
     max_leaves=5,
 )
 SIMPLE: dict[Any, SearchStrategy[Any]] = {
     Any: JSON,
-    str: st.text(),
-    bytes: st.text().map(str.encode),
+    str: text(),
+    bytes: text().map(str.encode),
     bool: st.booleans(),
     int: st.integers(0, 2**31 - 1),
     type(None): st.none(),
-    dict[str, Any]: st.dictionaries(st.text(), JSON, max_size=3),
+    dict[str, Any]: st.dictionaries(text(), JSON, max_size=3),
 }
 
 
@@ -69,8 +70,8 @@ def values_of(type_: Any) -> SearchStrategy[Any]:
     assert origin in (dict, Mapping), type_
     # Parameters arrive as text, whatever they were given as.
     either = get_origin(args[1]) in (Union, types.UnionType)
-    inner = st.text() if either else values_of(args[1])
-    return st.dictionaries(st.text(), inner, max_size=3)
+    inner = text() if either else values_of(args[1])
+    return st.dictionaries(text(), inner, max_size=3)
 
 
 def structs(struct: type[msgspec.Struct], **fixed: Any) -> SearchStrategy[Any]:
@@ -78,7 +79,7 @@ def structs(struct: type[msgspec.Struct], **fixed: Any) -> SearchStrategy[Any]:
     fields = {
         field.name: st.just(fixed[field.name])
         if field.name in fixed
-        else st.text(min_size=1)
+        else text(min_size=1)
         if field.name == "workspace"  # empty on the wire means: the default one
         else values_of(field.type)
         for field in msgspec.structs.fields(struct)

@@ -105,7 +105,7 @@ def _interfaces(interfaces: dict[str, Any], *, flat: bool) -> dict[str, Any]:
 
 # -- making one up -------------------------------------------------------------------------------
 
-words = st.text(st.characters(codec="utf-8", exclude_characters="{}:/"), max_size=6)
+words = st.text(st.characters(codec="utf-8", exclude_characters="{}:/\0"), max_size=6)
 topics = st.dictionaries(
     st.sampled_from(["input", "output", "request", "triples", "librarian-response"]),
     st.sampled_from(

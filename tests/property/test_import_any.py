@@ -13,22 +13,23 @@ from hypothesis import strategies as st
 from flowsvc.bootstrap import Policy
 from kvconfig.memory import MemoryStore
 from tests.seeds import MERGE, SEED, System, likeness, system_on
+from tests.texts import text
 
 AS_IT_SAYS = Policy(when_different="replace", prune=True, change_flows=True)
 
 numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 values = st.recursive(
-    st.none() | st.booleans() | numbers | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
+    st.none() | st.booleans() | numbers | text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(text(max_size=3), inner),
     max_leaves=4,
 )
 keys = st.sampled_from(["a", "a/b", "a.b", "b", "B@c d", "10", "9"])
 flows = st.fixed_dictionaries(
     {"blueprint-name": st.sampled_from(["index", "other"])},
     optional={
-        "description": st.text(max_size=3),
+        "description": text(max_size=3),
         "parameters": st.fixed_dictionaries(
-            {}, optional={"size": st.integers(0, 2), "free": st.text(max_size=3)}
+            {}, optional={"size": st.integers(0, 2), "free": text(max_size=3)}
         ),
         "paused": st.booleans(),
     },

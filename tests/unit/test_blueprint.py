@@ -156,7 +156,7 @@ def test_weakness_11_not_json(text: bytes) -> None:
 
 def test_a_name_given_twice_is_an_error() -> None:
     """JSON readers keep one of the two: an entry would vanish."""
-    with pytest.raises(BlueprintInvalid, match=r"a:\{id\} stands twice"):
+    with pytest.raises(BlueprintInvalid, match=r"a:\{id\}: stands twice"):
         parse_blueprint("bp", b'{"flow": {"a:{id}": {}, "b:{id}": {}, "a:{id}": {}}}')
 
 

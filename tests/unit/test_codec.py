@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from kvconfig.codec import Decoder, canonical, decode, encode, parse_json
 from kvconfig.errors import InvalidValue
+from tests.texts import text
 
 NAN, INFINITY = math.nan, math.inf
 
@@ -58,7 +59,6 @@ def test_encode_refuses(value: object, path: str) -> None:
     ("data", "form"),
     [
         (b' {"b" : 1,\n"a": "\\u00e9"} ', '{"a":"é","b":1}'.encode()),
-        (b'{"a":1,"a":2}', b'{"a":2}'),
         (b"123456789012345678901234567890", b"123456789012345678901234567890"),
         (b"[1.50, -0, 1e2]", b"[1.5,0,100.0]"),
     ],
@@ -123,11 +123,11 @@ def test_where_is_kept() -> None:
     assert str(finding) == r"/k\n at $.a: wrong"
 
 
-text = st.text(st.characters(exclude_categories=["Cs"]))
+texts = text()
 numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 json_values = st.recursive(
-    st.none() | st.booleans() | numbers | text,
-    lambda inner: st.lists(inner) | st.dictionaries(text, inner),
+    st.none() | st.booleans() | numbers | texts,
+    lambda inner: st.lists(inner) | st.dictionaries(texts, inner),
     max_leaves=10,
 )
 

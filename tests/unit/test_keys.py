@@ -10,7 +10,7 @@ from kvconfig.errors import InvalidName
 from kvconfig.keys import Range, check_item_key, check_name, check_root, everything, one, prefix
 
 NAMES = ["a", "Z9", "a.b", "a..b", "a-b_c:d+e", "2.8-everything", "0", "x" * 128]
-ITEM_KEYS = [*NAMES, "a/b", "a/@x y/z", "a/../b", "gpt 4o", "x" * 256]
+ITEM_KEYS = [*NAMES, "a/b", "a/@x y/z", "gpt 4o", "x" * 256]
 BAD_EVERYWHERE = [
     "",
     " ",

@@ -47,7 +47,7 @@ def test_what_is_wrapped_around_a_document_is_taken_off() -> None:
     [
         ("nonsense", "$", "JSON"),
         ("5", "$", "a number"),
-        ('{"a": {"b": 1, "b": 2}}', "$", "'b' stands twice"),
+        ('{"a": {"b": 1, "b": 2}}', "$.a.b", "stands twice"),
         ('[{"type": "a", "key": "b"}]', "$[0]", "value"),
         ('[{"type": "a", "key": 5, "value": 1}]', "$[0]", "key"),
         ('[{"type":"a","key":"b","value":1},{"type":"a","key":"b","value":1}]', "$[1]", "twice"),

@@ -17,6 +17,7 @@ from flowsvc.seed.shape import Entry, Format
 from flowsvc.seed.writing import writer
 from kvconfig.codec import encode
 from kvconfig.errors import InvalidValue
+from tests.texts import text
 
 READERS: dict[Format, Callable[[Any], Iterator[Entry]]] = {
     "json": json_text.entries,
@@ -288,7 +289,7 @@ def test_yaml_is_written_for_people():
     assert written("yaml", []) == b"{}\n"
 
 
-texts = st.text() | st.sampled_from(
+texts = text() | st.sampled_from(
     ["yes", "~", "1e3", "0x1", "=", "<<", "---", "...", "\n", "a\n", "\n a", "a\n\n", " \na \n",
      "a\x85b\n", "a\u2028\nb", "\ufeff", "\t\n", "a\r\nb", "# x\n", "- a\n- b", "a: b\n", "\x7f\n"]
 )  # fmt: skip

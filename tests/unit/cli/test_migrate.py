@@ -43,7 +43,7 @@ def test_what_is_no_document_is_refused(tmp_path, capsys: pytest.CaptureFixture[
     file = tmp_path / "config.json"
     file.write_text('{"flow": {"a": 1, "a": 2}}')
     assert main(["migrate", str(file), *ETCD]) == 5
-    assert "'a' stands twice" in capsys.readouterr().err
+    assert "$.flow.a: stands twice" in capsys.readouterr().err
 
 
 def test_a_workspace_that_is_no_name_is_refused(
