@@ -79,7 +79,7 @@ JSON = [
     Bad("huge-integer", b'{"a": ' + b"9" * 310 + b"}", "large"),
     Bad("endless-integer", b'{"a": ' + b"9" * 100_000 + b"}", "out of range"),
     Bad("huge-float", b'{"a": 1e400}', "out of range"),
-    Bad("deep", b'{"a": ' + deep(MAX_DEPTH) + b"}", "deeper"),
+    Bad("deep", b'{"a": ' + deep(MAX_DEPTH + 1) + b"}", "deeper"),
     Bad("bottomless", b'{"a": ' + deep(100_000) + b"}", "deeper"),
 ]
 """Text that is no JSON object, or one that two readers might take for two different things."""
@@ -102,7 +102,7 @@ YAML = [
     Bad("huge-integer", "a: {b: 0x" + "f" * 300 + "}", "too large"),
     Bad("nul", 'a: {b: "\\0"}', "NUL"),
     Bad("deep", "a: {b: " + deep(MAX_DEPTH + 1).decode() + "}", "deep"),
-    Bad("bottomless", "a: {b: " + "[" * 20_000 + "]" * 20_000 + "}", "deep"),
+    Bad("bottomless", "a: {b: " + "[" * 20_000 + "]" * 20_000 + "}", "nesting depth"),
 ]
 """Seeds in YAML that say more than JSON can, or grow."""
 
