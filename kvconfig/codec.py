@@ -62,11 +62,12 @@ def encode(value: object) -> bytes:
         raise InvalidValue(_TOO_DEEP) from error
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidValue(str(error)) from error
-    _check_depth(data)
+    if data.count(b"{") + data.count(b"[") > MAX_DEPTH:
+        _check_depth(data)
     if b"null" in data:  # the encoder writes NaN as null, which would lose it silently
         plain = msgspec.to_builtins(value, enc_hook=_any_decoder.decode)
         _check_leaves(plain, lambda leaf: isinstance(leaf, float) and not math.isfinite(leaf))
-    if _is_suspect(data):
+    if (len(data) > _MAX_DIGITS or b"\\u0000" in data) and _is_suspect(data):
         _check_text(data)
     return data
 
@@ -74,10 +75,11 @@ def encode(value: object) -> bytes:
 # -- what no value may hold ----------------------------------------------------------------------
 
 
+# Most values are short and flat; the callers see that without a call, for each event and each put.
+
+
 def _check_depth(data: bytes) -> None:
-    """Of JSON text. What has few brackets, as nearly all values, needs no second look."""
-    if data.count(b"{") + data.count(b"[") <= MAX_DEPTH:
-        return
+    """Of JSON text."""
     depth = 0
     for token in _TOKEN.finditer(data):
         if token[0] in (b"{", b"["):
@@ -110,39 +112,35 @@ def _is_no_double(leaf: object) -> bool:
         return True
 
 
-def _check_leaves(value: object, is_no_number: Callable[[object], bool], path: str = "$") -> None:
+def _check_leaves(
+    value: object, is_no_number: Callable[[object], bool], path: tuple[str | int, ...] = ()
+) -> None:
     """Raise :class:`InvalidValue` for the first thing that is wrong, with its path."""
     if isinstance(value, _Pairs | dict):
         seen: set[str] = set()
         for name, inner in value if isinstance(value, _Pairs) else value.items():
-            where = f"{path}.{show_key(name.encode())}"
             if name in seen:
-                raise InvalidValue("stands twice in one object; one would be lost", path=where)
+                reason = "stands twice in one object; one would be lost"
+                raise InvalidValue(reason, path=_shown((*path, name)))
             seen.add(name)
-            _check_leaves(name, is_no_number, where)
-            _check_leaves(inner, is_no_number, where)
+            if "\0" in name:
+                raise InvalidValue("holds a NUL character", path=_shown((*path, name)))
+            _check_leaves(inner, is_no_number, (*path, name))
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
-            _check_leaves(inner, is_no_number, f"{path}[{index}]")
+            _check_leaves(inner, is_no_number, (*path, index))
     elif isinstance(value, str):
         if "\0" in value:
-            raise InvalidValue("holds a NUL character", path=path)
+            raise InvalidValue("holds a NUL character", path=_shown(path))
     elif is_no_number(value):
-        shown = (
-            f"{value} is no JSON number" if isinstance(value, float) else "is too large a number"
-        )
-        raise InvalidValue(shown, path=path)
+        is_float = isinstance(value, float)
+        reason = f"{value} is no JSON number" if is_float else "is too large a number"
+        raise InvalidValue(reason, path=_shown(path))
 
 
-def _checked(data: bytes, value: T) -> T:
-    """``value`` itself, which was read from ``data``, unless something in it is not allowed.
-
-    What is in canonical form, as all that we write, holds no name twice.
-    """
-    _check_depth(data)
-    if _is_suspect(data) or _encoder.encode(value) != data:
-        _check_text(data)
-    return value
+def _shown(path: tuple[str | int, ...]) -> str:
+    steps = (f"[{s}]" if isinstance(s, int) else f".{show_key(s.encode())}" for s in path)
+    return "$" + "".join(steps)
 
 
 def _not_json(data: bytes, error: Exception, key: bytes) -> InvalidValue:
@@ -169,9 +167,21 @@ class Decoder(Generic[T]):
         self._decoder = msgspec.json.Decoder(type_, strict=True)
 
     def __call__(self, data: bytes, *, key: bytes = b"") -> T:
-        """Decode ``data``; ``key`` only serves the error. Raises :class:`InvalidValue`."""
+        """Decode ``data``; ``key`` only serves the error. Raises :class:`InvalidValue`.
+
+        What is in canonical form, as all that we write, holds no name twice.
+        """
         try:
-            return _checked(data, self._decoder.decode(data))
+            value = self._decoder.decode(data)
+            if data.count(b"{") + data.count(b"[") > MAX_DEPTH:
+                _check_depth(data)
+            if (
+                _encoder.encode(value) != data
+                or b"\\u0000" in data
+                or (len(data) > _MAX_DIGITS and _is_suspect(data))
+            ):
+                _check_text(data)
+            return value
         except InvalidValue as error:
             raise error.at(key) from None
         except msgspec.ValidationError as error:
