@@ -325,6 +325,8 @@ def _write(
 def _range(revision: Revision, items: Iterable[KeyValue]) -> _Range:
     kept: list[_Item] = []
     for kv in items:
+        if b"\0" in kv.key or b"\0" in kv.value:  # no value of ours holds it: the codec refuses it
+            continue
         with suppress(UnicodeDecodeError):
             kept.append(_Item.of(kv))
     return _Range(revision=revision, items=tuple(sorted(kept, key=attrgetter("key"))))

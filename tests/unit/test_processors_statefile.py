@@ -357,9 +357,12 @@ async def test_a_file_may_come_from_a_person(file: File) -> None:
 
 
 async def test_what_is_text_comes_back_as_it_was(file: File) -> None:
-    """With all its revisions, and its lease; a key or value that is no text is left out."""
+    """With all its revisions, and its lease; a key or value that is no text, or holds NUL, which
+    no value may, is left out."""
     store = MemoryStore()
-    await put(store, quoted='{"x":"\\u0000 \\" \u2028 \U0001f600"}', empty="", control="\0\r\n")
+    await put(
+        store, quoted='{"x":"\\u0000 \\" \u2028 \U0001f600"}', empty="", control="\1\r\n", nul="\0"
+    )
     lease = await store.grant(60)
     await store.commit(Txn(then=(Put(b"/t/leased", b"1", lease), Put(b"/t/\xff", b"1"))))
     await store.commit(Txn(then=(Put(b"/t/leased", b"2", lease), Put(b"/t/no-text", b"\xff"))))
@@ -370,7 +373,11 @@ async def test_what_is_text_comes_back_as_it_was(file: File) -> None:
     async with life(store, file) as informer:
         await informer.filled()
         assert informer.items.items() < known.items()
-        assert known.keys() - informer.items.keys() == {b"/t/\xff", b"/t/no-text"}
+        assert known.keys() - informer.items.keys() == {
+            b"/t/\xff",
+            b"/t/no-text",
+            b"/t/nul",
+        }
 
 
 def encoded(**changes: object) -> bytes:
