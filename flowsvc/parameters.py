@@ -143,7 +143,7 @@ def _schemes(fields: Mapping[str, Any], findings: Findings) -> tuple[str, ...]:
     value = fields.get("schemes", [])
     if isinstance(value, list) and all(isinstance(each, str) and is_scheme(each) for each in value):
         return tuple(value)
-    findings.error("$.schemes", "must be a list of the schemes of resolver plug-ins: [\"vault\"]")
+    findings.error("$.schemes", 'must be a list of the schemes of resolver plug-ins: ["vault"]')
     return ()
 
 

@@ -54,41 +54,36 @@ def _resolved(variant: Variant, resolvers: Mapping[str, Resolver]) -> Variant:
 
 
 def _value(reference: str, resolvers: Mapping[str, Resolver]) -> str:
-    """Raises :class:`SecretUnavailable`, without a trace of what else was raised.
+    """Raises :class:`SecretUnavailable`, which leads to nothing else that was raised.
 
     The text of a plug-in's error may hold anything, a token or the secret itself, and so may the
     ``UnicodeDecodeError`` of a file: of these only the kind is told.
     """
-    scheme, _, place = reference.partition(":")
-    resolver = resolvers.get(scheme) or _BUILT_IN.get(scheme) or _installed(scheme, reference)
-    reason = ""
-    value: object = None
     try:
-        value = resolver(place)
+        return _read(reference, resolvers)
     except _Unavailable as error:
         reason = str(error)
     except Exception as error:  # noqa: BLE001 - whatever a plug-in raises, its variant has failed
         reason = f"its resolver raised {type(error).__name__}"
-    if reason:
-        raise SecretUnavailable(reference, reason)
+    raise SecretUnavailable(reference, reason)  # out here, so that it has no context
+
+
+def _read(reference: str, resolvers: Mapping[str, Resolver]) -> str:
+    scheme, _, place = reference.partition(":")
+    resolver = resolvers.get(scheme) or _BUILT_IN.get(scheme) or _installed(scheme)
+    value: object = resolver(place)
     if not isinstance(value, str):
-        raise SecretUnavailable(reference, f"its resolver gave no text, but {type(value).__name__}")
+        raise _Unavailable(f"its resolver gave no text, but {type(value).__name__}")
     if not value:
-        raise SecretUnavailable(reference, "is empty")
+        raise _Unavailable("is empty")
     return value
 
 
-def _installed(scheme: str, reference: str) -> Resolver:
+def _installed(scheme: str) -> Resolver:
     found = entry_points(group=GROUP, name=scheme)
     if not found:
-        raise SecretUnavailable(reference, f"no plug-in resolves {scheme}: is installed")
-    reason = ""
-    try:
-        resolver: Resolver = next(iter(found)).load()
-    except Exception as error:  # noqa: BLE001 - what cannot be imported is this variant's failure
-        reason = f"the plug-in for {scheme}: cannot be loaded ({type(error).__name__})"
-    if reason:
-        raise SecretUnavailable(reference, reason)
+        raise _Unavailable(f"no plug-in for {scheme} is installed")
+    resolver: Resolver = next(iter(found)).load()
     return resolver
 
 
@@ -105,16 +100,19 @@ def _from_environment(name: str) -> str:
 def _from_file(path: str) -> str:
     """The text of a file, without one line end at its end. Never waits for a pipe's other end."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(path, "rb", opener=_opened_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise _Unavailable("is no regular file")
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise _Unavailable(error.strerror or "cannot be opened") from None
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise _Unavailable("is no regular file")
-        data = file.read(MAX_BYTES + 1)
+        raise _Unavailable(error.strerror or "cannot be read") from None
     if len(data) > MAX_BYTES:
         raise _Unavailable(f"has more than {MAX_BYTES} bytes")
     return data.decode().removesuffix("\n").removesuffix("\r")
+
+
+def _opened_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 _BUILT_IN: Mapping[str, Resolver] = {"env": _from_environment, "file": _from_file}

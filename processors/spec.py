@@ -185,10 +185,12 @@ def _typed(declared: Parameter[Any], text: str | None) -> Value | _Problem | Non
     if text is None:
         if declared.default is None and declared.is_required:
             return _Problem(f"expected {declared.expected}, found nothing")
-        default: Value | None = declared.default
-        if declared.secret and default is not None:
-            return declared.convert(str(default))
-        return float(default) if declared.kind is float and default is not None else default
+        if declared.default is None:
+            return None
+        if declared.secret:
+            return Secret(declared.default)
+        default: Value = declared.default
+        return float(declared.default) if declared.kind is float else default
     value: Value | None = declared.convert(text)
     return value if value is not None else _Problem(f"expected {declared.expected}")
 

@@ -41,9 +41,9 @@ from processors.configuration import watched
 from processors.instance import Instance, hosted
 from processors.processor import FlowProcessor
 from processors.reconciler import Reconciler
+from processors.secret import Secret
 from processors.sessions import Sessions
 from processors.stats import Stats
-from processors.secret import Secret
 from processors.variant import Value, Variant
 
 __all__ = ["Harness"]
