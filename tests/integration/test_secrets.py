@@ -6,16 +6,13 @@ import asyncio
 import hashlib
 import json
 import secrets
-import subprocess
-import sys
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
-from functools import partial
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
-from subprocess import DEVNULL, PIPE, STDOUT
 
 import pytest
 
+from flowsvc.cli import main, settings
 from flowsvc.cli.children import child
 from kvconfig.devserver import DevServer, EtcdBinary
 from tests.scraping import get
@@ -31,25 +28,23 @@ BLUEPRINT = {
 }
 TYPES: dict[str, object] = {"key": KEY, "flag": {"type": "boolean", "default": False}}
 
-INVALID = 5
-"""flowctl's exit code for what can never work as it is."""
+FAILED, INVALID = 1, 5
+"""flowctl's exit codes for what has failed, and for what can never work as it is."""
 
 
 class FlowCtl:
-    """``flowctl`` in processes of its own; all that they have said is kept in ``folder``."""
+    """``flowctl`` in this process; all that it has said is kept in ``folder``."""
 
-    def __init__(self, folder: Path, *where: str) -> None:
-        self._folder, self._where, self._count = folder, where, 0
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str], *where: str) -> None:
+        self._folder, self._capsys, self._where, self._count = folder, capsys, where, 0
 
-    async def __call__(self, *args: str, where: tuple[str, ...] = (), code: int = 0) -> str:
+    def __call__(self, *args: str, where: tuple[str, ...] = (), code: int = 0) -> str:
         self._count += 1
-        number = self._count
-        command = (sys.executable, "-m", "flowsvc.cli", *args, *(where or self._where))
-        run = partial(subprocess.run, text=True, stdout=PIPE, stderr=STDOUT, stdin=DEVNULL)
-        done = await asyncio.to_thread(run, command, timeout=60, check=False)
-        said = str(done.stdout)
-        (self._folder / f"flowctl-{number}").write_text(said)
-        assert done.returncode == code, said
+        self._capsys.readouterr()
+        ended = main([*args, *(where or self._where)])
+        said = "".join(self._capsys.readouterr())
+        (self._folder / f"flowctl-{self._count}").write_text(said)
+        assert ended == code, said
         return said
 
 
@@ -59,8 +54,11 @@ def holding(folder: Path, text: str) -> list[str]:
     return [str(p.relative_to(folder)) for p in files if text.encode() in p.read_bytes()]
 
 
-async def test_a_secret_is_in_nothing_that_a_run_produces(
-    etcd_binary: EtcdBinary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_secret_is_in_nothing_that_a_run_produces(
+    etcd_binary: EtcdBinary,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Resolved, refused or not to be had: its text is in no key, log, metric, answer or error."""
     known, filed, plain, kept = (f"{name}-{secrets.token_hex(8)}" for name in "abcd")
@@ -88,90 +86,72 @@ async def test_a_secret_is_in_nothing_that_a_run_produces(
     definition.write_text(json.dumps({**KEY, "default": plain}))
 
     etcd = DevServer(etcd_binary, data_dir=produced / "etcd", log_path=produced / "etcd.log")
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(etcd)
+    server_log, host_log = produced / "server.log", produced / "processors.log"
+    with ExitStack() as stack:
+        # One event loop for all commands: gRPC's poller does not like it to change.
+        loop = stack.enter_context(asyncio.Runner())
+        monkeypatch.setattr(settings, "run", loop.run)
+
+        living = AsyncExitStack()
+        stack.callback(lambda: loop.run(living.aclose()))
+        loop.run(living.enter_async_context(etcd))
         at = ("--endpoints", etcd.endpoint)
-        options = (*at, "--metrics-port", "0", "--log-format", "json")
-        server = await stack.enter_async_context(
-            child(
-                "flow service",
-                "flowsvc.cli",
-                *("serve", *at, "--listen", "127.0.0.1:0", "--metrics-port", "0"),
-                log=produced / "server.log",
-            )
-        )
-        host = await stack.enter_async_context(
-            child(
-                "processors",
-                "processors",
-                *("run", KEEPING, *options, "--instance", "i1"),
-                log=produced / "processors.log",
-            )
-        )
-        listening = await server.line(event="listening")
-        running = await host.line(event="running")
-        flowctl = FlowCtl(produced, "--server", str(listening["address"]))
+        serve = ("serve", *at, "--listen", "127.0.0.1:0", "--metrics-port", "0")
+        process = ("run", KEEPING, *at, "--metrics-port", "0", "--log-format", "json")
+        begun = living.enter_async_context
+        server = loop.run(begun(child("service", "flowsvc.cli", *serve, log=server_log)))
+        host = loop.run(begun(child("host", "processors", *process, log=host_log)))
+        listening = loop.run(server.line(event="listening"))
+        running = loop.run(host.line(event="running"))
+        flowctl = FlowCtl(produced, capsys, "--server", str(listening["address"]))
 
-        async def start(id_: str, value: str, *more: str, code: int = 0) -> str:
+        def start(id_: str, value: str, *more: str, code: int = 0) -> str:
             given = ("-i", id_, "--param", f"api-key={value}")
-            return await flowctl("flow", "start", "-n", "calls", *given, *more, code=code)
+            return flowctl("flow", "start", "-n", "calls", *given, *more, code=code)
 
-        await asyncio.gather(
-            *(flowctl("bootstrap", path, code=INVALID) for path in by_mistake.values()),
-            flowctl("apply", "-f", by_mistake["default"], "--yes", where=at, code=INVALID),
-            flowctl("diff", "-f", by_mistake["enum"], where=at, code=INVALID),
-            flowctl("parameter-type", "put", "key", str(definition), code=INVALID),
-        )
-        await flowctl("bootstrap", seed("good"))
-        await start("known", "env:KNOWN_TO_THE_PROCESSOR", "--wait")
-        await asyncio.gather(
-            start("filed", f"file:{beside / 'key'}", "--wait"),
-            start("unset", "env:SET_BY_NOBODY"),
-            start("denied", f"reversed:{kept[::-1]}"),
-            start("broken", f"file:{beside / 'key'}", "--param", "fail=true"),
-        )
-        said = await asyncio.gather(
+        flowctl("bootstrap", by_mistake["default"], code=INVALID)
+        flowctl("apply", "-f", by_mistake["default"], "--yes", where=at, code=INVALID)
+        flowctl("diff", "-f", by_mistake["enum"], where=at, code=INVALID)
+        flowctl("parameter-type", "put", "key", str(definition), code=INVALID)
+        flowctl("bootstrap", seed("good"))
+
+        start("known", "env:KNOWN_TO_THE_PROCESSOR", "--wait")
+        start("filed", f"file:{beside / 'key'}", "--wait")
+        start("unset", "env:SET_BY_NOBODY")
+        start("denied", f"reversed:{kept[::-1]}")
+        start("broken", f"file:{beside / 'key'}", "--param", "fail=true")
+        update = ("flow", "update", "known", "--param", f"api-key={plain}")
+        for answer in (
             start("plain", plain, code=INVALID),
             start("plain", f"https://{plain}@host", "--dry-run", code=INVALID),
-            flowctl("flow", "update", "known", "--param", f"api-key={plain}", code=INVALID),
-            flowctl("flow", "update", "known", "--param", f"api-key={plain}", "-o", "json",
-                    where=at, code=INVALID),
+            flowctl(*update, code=INVALID),
+            flowctl(*update, "-o", "json", where=at, code=INVALID),
             flowctl("import", str(flows), where=at, code=INVALID),
-        )  # fmt: skip
-        for answer in said:
+        ):
             assert "api-key" in answer, "the path is named"
             assert "env:NAME, file:/path or reversed:..." in answer, "so is what is allowed"
         for name in ("unset", "denied", "broken"):
-            await host.line(event="variant failed", variant=name)
-        await flowctl("flow", "update", "filed", "--param", "api-key=env:KNOWN_TO_THE_PROCESSOR")
+            flowctl("flow", "wait", name, code=FAILED)
+        flowctl("flow", "update", "filed", "--param", "api-key=env:KNOWN_TO_THE_PROCESSOR")
 
-        looks = (
-            ("flow", "list", "-o", "wide"),
-            ("flow", "describe", "unset"),
-            ("flow", "describe", "denied", "-o", "json"),
-            ("flow", "get", "known", "-o", "yaml"),
-            ("flow", "history", "filed", "-o", "json"),
-            ("flow", "diff", "filed"),
-            ("parameter-type", "get", "key"),
-            ("processor", "describe", "keeping"),
-        )
-        told = dict(
-            zip(looks, await asyncio.gather(*(flowctl(*look) for look in looks)), strict=True)
-        )
-        exported = await flowctl("export", where=at)
+        flowctl("flow", "list", "-o", "wide")
+        flowctl("flow", "get", "known", "-o", "yaml")
+        flowctl("flow", "history", "filed", "-o", "json")
+        flowctl("parameter-type", "get", "key")
+        flowctl("processor", "describe", "keeping")
+        unset = flowctl("flow", "describe", "unset")
+        denied = flowctl("flow", "describe", "denied", "-o", "json")
+        difference = flowctl("flow", "diff", "filed")
+        exported = flowctl("export", where=at)
         for name, page in (("server", listening["metrics"]), ("processor", running["metrics"])):
-            reply = await asyncio.to_thread(get, str(page))
-            (produced / f"{name}.metrics").write_text(reply.text)
+            (produced / f"{name}.metrics").write_text(get(str(page)).text)
 
+        assert "secret env:SET_BY_NOBODY: is not set" in unset
+        assert "its resolver raised PermissionError" in denied
+        assert "env:KNOWN_TO_THE_PROCESSOR" in difference
+        assert f"file:{beside / 'key'}" in exported, "references are carried as they are"
         digests = {line.get("digest") for line in host.lines}
         assert digests >= {hashlib.sha256(text.encode()).hexdigest() for text in (known, filed)}
-        assert "secret env:SET_BY_NOBODY: is not set" in told["flow", "describe", "unset"]
-        assert (
-            "its resolver raised PermissionError"
-            in told["flow", "describe", "denied", "-o", "json"]
-        )
-        assert "env:KNOWN_TO_THE_PROCESSOR" in told["flow", "diff", "filed"]
-        assert f"file:{beside / 'key'}" in exported, "references are carried as they are"
 
     found_in = holding(produced, "KNOWN_TO_THE_PROCESSOR")
     assert any(path.startswith("etcd/") for path in found_in), "the search finds what is there"
