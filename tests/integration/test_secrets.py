@@ -97,6 +97,7 @@ def test_a_secret_is_in_nothing_that_a_run_produces(
         loop.run(living.enter_async_context(etcd))
         at = ("--endpoints", etcd.endpoint)
         serve = ("serve", *at, "--listen", "127.0.0.1:0", "--metrics-port", "0")
+        serve += ("--audit-log", str(produced / "audit"))
         process = ("run", KEEPING, *at, "--metrics-port", "0", "--log-format", "json")
         begun = living.enter_async_context
         server = loop.run(begun(child("service", "flowsvc.cli", *serve, log=server_log)))
@@ -127,6 +128,8 @@ def test_a_secret_is_in_nothing_that_a_run_produces(
             flowctl(*update, code=INVALID),
             flowctl(*update, "-o", "json", where=at, code=INVALID),
             flowctl("import", str(flows), where=at, code=INVALID),
+            flowctl("apply", "-f", str(flows), "--yes", where=at, code=INVALID),
+            flowctl("bootstrap", str(flows), code=INVALID),
         ):
             assert "api-key" in answer, "the path is named"
             assert "env:NAME, file:/path or reversed:..." in answer, "so is what is allowed"
