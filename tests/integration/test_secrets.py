@@ -96,8 +96,8 @@ def test_a_secret_is_in_nothing_that_a_run_produces(
         stack.callback(lambda: loop.run(living.aclose()))
         loop.run(living.enter_async_context(etcd))
         at = ("--endpoints", etcd.endpoint)
-        serve = ("serve", *at, "--listen", "127.0.0.1:0", "--metrics-port", "0")
-        serve += ("--audit-log", str(produced / "audit"))
+        audit = ("--audit-log", str(produced / "audit"))
+        serve = ("serve", *at, "--listen", "127.0.0.1:0", "--metrics-port", "0", *audit)
         process = ("run", KEEPING, *at, "--metrics-port", "0", "--log-format", "json")
         begun = living.enter_async_context
         server = loop.run(begun(child("service", "flowsvc.cli", *serve, log=server_log)))
