@@ -8,6 +8,10 @@ first, so that there nothing controls a parameter whose type has a default.
 A user's value has to meet the type (:mod:`flowsvc.schema`) of its parameter, and of every
 parameter that gets the value because it is controlled. A default only earns a warning: real types
 have defaults outside their own ``enum``, and flows run with them. (TrustGraph checks nothing.)
+
+A type with ``"secret": true`` takes references only (:mod:`kvconfig.reference`): ``env:NAME``,
+``file:/path``, and those with a scheme of its field ``schemes``. Here nothing earns a mere warning:
+whatever is no reference may be the secret itself, and must not come into etcd.
 """
 
 from __future__ import annotations
@@ -21,8 +25,9 @@ from flowsvc.blueprint import MAX_PARAMETERS, Blueprint, Parameter
 from flowsvc.definition import Findings, child, kind_of, load
 from flowsvc.errors import Finding, ParametersInvalid, ParameterTypeInvalid
 from flowsvc.model import ParameterValue
-from flowsvc.schema import Schema, compile_schema
+from flowsvc.schema import KEYWORDS, Schema, compile_schema
 from flowsvc.template import is_placeholder_name, stringify
+from kvconfig.reference import allowed, is_reference, is_scheme
 
 __all__ = ["ParameterType", "Resolved", "parse_parameter_type", "resolve", "stringify"]
 
@@ -31,7 +36,8 @@ class ParameterType(msgspec.Struct, frozen=True, kw_only=True):
     """A parameter type, as far as it makes sense; ``findings`` are warnings about the rest.
 
     ``default`` is as a flow holds it, as a string. ``default_violations`` says why the type would
-    refuse it, were it a user's value; an empty type (``is_empty``) demands nothing.
+    refuse it, were it a user's value; an empty type (``is_empty``) demands nothing. A ``secret``
+    takes references only; ``schemes`` are those of plug-ins that count beside ours.
     """
 
     name: str
@@ -40,7 +46,15 @@ class ParameterType(msgspec.Struct, frozen=True, kw_only=True):
     default_violations: tuple[str, ...] = ()
     required: bool = False
     is_empty: bool = False
+    secret: bool = False
+    schemes: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+
+    def violations(self, text: str) -> tuple[str, ...]:
+        """What is wrong with a value, and never the value itself; empty where it will do."""
+        if self.secret and not is_reference(text, self.schemes):
+            return (_must_refer(self.schemes),)
+        return self.schema.violations(text)
 
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +76,8 @@ def parse_parameter_type(name: str, definition: Mapping[str, Any] | bytes) -> Pa
     Raises :class:`ParameterTypeInvalid` only where there is nothing to read: not a name, not JSON,
     not one object, or out of bounds. Real types have defaults outside their own enum, ``min`` or
     ``minimum``, ``float``, enums of strings or of ``{"id", "description"}``, or are empty, and
-    flows run with them; so all else is a warning.
+    flows run with them; so all else is a warning. But a secret type is refused where it is unclear
+    that it is one, and where its default or an item of its enum is no reference.
     """
     findings = Findings()
     fields = load("parameter type", name, definition, findings)
@@ -70,8 +85,14 @@ def parse_parameter_type(name: str, definition: Mapping[str, Any] | bytes) -> Pa
         raise ParameterTypeInvalid(f"parameter type {name!r}", findings.all())
     if not fields:
         findings.warning("$", "is empty: no default, and any value will do")
-    schema = compile_schema(fields, findings)
+    secret = _secret(fields, findings)
+    schemes = _schemes(fields, findings) if secret else ()
+    schema = compile_schema(_asked(fields, schemes, findings) if secret else fields, findings)
     default = _default(fields, findings)
+    if secret and default is not None and not is_reference(default, schemes):
+        findings.error("$.default", _must_refer(schemes))
+    if findings.has_errors:
+        raise ParameterTypeInvalid(f"parameter type {name!r}", findings.all())
     violations = () if default is None else schema.violations(default)
     for violation in violations:
         findings.warning("$.default", f"is what a user could not give: it {violation}")
@@ -85,6 +106,8 @@ def parse_parameter_type(name: str, definition: Mapping[str, Any] | bytes) -> Pa
         default_violations=violations,
         required=_required(fields, findings),
         is_empty=not fields,
+        secret=secret,
+        schemes=schemes,
         findings=findings.all(),
     )
 
@@ -107,6 +130,41 @@ def _required(fields: Mapping[str, Any], findings: Findings) -> bool:
         message = f"should be a boolean, is {kind_of(value)}; taken for {meaning}"
         findings.warning("$.required", message)
     return bool(value)
+
+
+def _secret(fields: Mapping[str, Any], findings: Findings) -> bool:
+    value = fields.get("secret", False)
+    if not isinstance(value, bool):
+        findings.error("$.secret", f"must be true or false, is {kind_of(value)}")
+    return value is True
+
+
+def _schemes(fields: Mapping[str, Any], findings: Findings) -> tuple[str, ...]:
+    value = fields.get("schemes", [])
+    if isinstance(value, list) and all(isinstance(each, str) and is_scheme(each) for each in value):
+        return tuple(value)
+    findings.error("$.schemes", 'must be a list of the schemes of resolver plug-ins: ["vault"]')
+    return ()
+
+
+def _asked(
+    fields: Mapping[str, Any], schemes: tuple[str, ...], findings: Findings
+) -> dict[str, Any]:
+    """Of a secret type what can be asked of a reference: to be one of an ``enum``."""
+    for keyword in sorted(KEYWORDS & fields.keys()):
+        findings.warning(child("$", keyword), "is not checked: only the reference is known here")
+    if "enum" not in fields:
+        return {}
+    items = fields["enum"]
+    for index, item in enumerate(items if isinstance(items, list) else ()):
+        text = item.get("id") if isinstance(item, dict) else item
+        if not (isinstance(text, str) and is_reference(text, schemes)):
+            findings.error(f"$.enum[{index}]", _must_refer(schemes))
+    return {"enum": items}
+
+
+def _must_refer(schemes: tuple[str, ...]) -> str:
+    return f"must be a reference to a secret ({allowed(schemes)}), never the secret itself"
 
 
 def _is_a(value: object, type_: str | None) -> bool:
@@ -254,7 +312,7 @@ class _Resolver:
         if own and not given:
             violations = type_.default_violations
         else:
-            violations = type_.schema.violations(self.values[source])
+            violations = type_.violations(self.values[source])
         for violation in violations:
             says = f"{violation} (parameter type {type_.name!r})"
             if own and given:
@@ -266,7 +324,8 @@ class _Resolver:
                 self.findings.error(path, message)
             else:
                 message = f"its default also becomes {_listed(names)}, and as such {says}"
-                self.findings.warning(path, message)
+                tell = self.findings.error if type_.secret else self.findings.warning
+                tell(path, message)
 
 
 def _listed(names: list[str]) -> str:

@@ -40,7 +40,7 @@ from flowsvc.definition import Findings, child, kind_of
 from flowsvc.errors import Finding
 from flowsvc.template import stringify
 
-__all__ = ["MAX_NUMBER_LENGTH", "Schema", "compile_schema"]
+__all__ = ["KEYWORDS", "MAX_NUMBER_LENGTH", "Schema", "compile_schema"]
 
 MAX_NUMBER_LENGTH = 400
 """Characters that a number may have; the largest double has 309 digits."""
@@ -67,6 +67,8 @@ _TEXTUAL = {
     "pattern": "match the pattern {}",
 }
 _KEYWORDS = _NUMERIC | _TEXTUAL
+KEYWORDS = frozenset({*_KEYWORDS, "min", "max"})
+"""All that a type may ask of one value beside ``type`` and ``enum``, in both spellings."""
 _WANTED = {
     **dict.fromkeys(_NUMERIC, "a number"),
     "multipleOf": "a number above 0",

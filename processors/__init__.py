@@ -11,6 +11,7 @@ from processors.errors import (
     InvalidVariant,
     Permanent,
     ProcessorError,
+    SecretUnavailable,
     StartTimeout,
     StopTimeout,
     UpdateTimeout,
@@ -19,6 +20,7 @@ from processors.instance import Instance
 from processors.lifecycle import Tasks
 from processors.processor import FlowProcessor
 from processors.runner import run, running
+from processors.secret import Secret
 from processors.spec import Parameter, Spec
 from processors.variant import Value, Variant
 
@@ -33,6 +35,8 @@ __all__ = [
     "Parameter",
     "Permanent",
     "ProcessorError",
+    "Secret",
+    "SecretUnavailable",
     "Spec",
     "StartTimeout",
     "StopTimeout",

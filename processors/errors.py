@@ -5,6 +5,7 @@
     ProcessorError
     ├── Permanent               trying again gives the same answer: only a new put changes it
     │   └── InvalidVariant          what is wrong in the variant, each with its JSON path
+    ├── SecretUnavailable       a secret that a variant refers to cannot be had, for now
     ├── StartTimeout            a variant did not start in time
     ├── UpdateTimeout           a variant did not take a change in time: it is replaced
     ├── StopTimeout             a variant did not stop in time, and may still be doing something
@@ -25,6 +26,7 @@ __all__ = [
     "InvalidVariant",
     "Permanent",
     "ProcessorError",
+    "SecretUnavailable",
     "StartTimeout",
     "StopTimeout",
     "UpdateTimeout",
@@ -55,6 +57,14 @@ class InvalidVariant(Permanent):
     def __init__(self, path: str, reason: str, *others: Finding) -> None:
         self.findings = (Finding(path, reason), *others)
         super().__init__("; ".join(map(str, self.findings)))
+
+
+class SecretUnavailable(ProcessorError):
+    """What ``reference`` stands for cannot be had, and why. It is tried again: it may come."""
+
+    def __init__(self, reference: str, reason: str) -> None:
+        self.reference, self.reason = reference, reason
+        super().__init__(f"secret {reference}: {reason}")
 
 
 class StartTimeout(ProcessorError):

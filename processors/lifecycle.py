@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 from kvconfig import jsonlog
 from processors.errors import StartTimeout, StopTimeout, UpdateTimeout
+from processors.resolving import resolved
 from processors.variant import Variant
 
 __all__ = ["Open", "RunningVariant", "Tasks"]
@@ -112,6 +113,9 @@ class Tasks:
 
 
 Open: TypeAlias = Callable[[Variant, Tasks], AbstractAsyncContextManager[object]]
+Resolve: TypeAlias = Callable[[Variant], Awaitable[Variant]]
+"""Gives a variant the values of its secrets, as they are now."""
+
 Take: TypeAlias = Callable[[Variant, Variant, Any], Awaitable[bool]]
 
 
@@ -127,6 +131,7 @@ class RunningVariant:
         open_: Open,
         on_change: Callable[[], None],
         *,
+        resolve: Resolve = resolved,
         drain_timeout_s: float = 0.0,
     ) -> None:
         self.variant = variant
@@ -134,6 +139,7 @@ class RunningVariant:
         self.stopping = False
         self._open = open_
         self._on_change = on_change
+        self._resolve = resolve
         self._drain_timeout_s = drain_timeout_s
         self._tasks = Tasks(f"{variant.processor}/{variant.name}", self._crashed)
         self._entering = asyncio.Event()
@@ -221,6 +227,7 @@ class RunningVariant:
     async def _main(self) -> None:
         self._sign()
         try:
+            self.variant = await self._resolve(self.variant)
             async with self._open(self.variant, self._tasks) as running:
                 self.entered = True
                 self._entering.set()
@@ -243,12 +250,13 @@ class RunningVariant:
         limit = asyncio.timeout(change.timeout_s)
         try:
             async with limit:
-                taken = await change.take(self.variant, change.variant, running)
+                variant = await self._resolve(change.variant)
+                taken = await change.take(self.variant, variant, running)
         except Exception as error:  # noqa: BLE001 - told to the owner, who replaces it then
             change.fail(UpdateTimeout(change.timeout_s) if limit.expired() else error)
         else:
             if taken and not change.taken.done():
-                self.variant = change.variant
+                self.variant = variant
                 self._sign()
             change.answer(taken)
 

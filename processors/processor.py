@@ -26,6 +26,7 @@ from typing import Any, ClassVar, TypeVar, overload
 
 from processors.configuration import ConfigView, Views
 from processors.lifecycle import Tasks
+from processors.resolving import Resolver
 from processors.spec import Spec
 from processors.variant import Variant
 
@@ -68,6 +69,10 @@ class FlowProcessor:
 
     stop_timeout_s: ClassVar[float] = 10.0
     """How long leaving :meth:`variant` may take in all before it is cancelled."""
+
+    secret_resolvers: Mapping[str, Resolver] = MappingProxyType({})
+    """How references to secrets are resolved, by scheme; before ``env``, ``file`` and what is
+    installed (:mod:`processors.resolving`)."""
 
     _views: Views = MappingProxyType({})
 

@@ -36,6 +36,7 @@ from processors.diff import Bad, Decision, Desired, Gone, Wanted, decide
 from processors.errors import ProcessorError, StopTimeout
 from processors.lifecycle import RunningVariant
 from processors.processor import FlowProcessor
+from processors.resolving import resolved
 from processors.slot import Attempts, Slot, describe
 from processors.stats import Stats
 from processors.status import Row
@@ -287,6 +288,7 @@ class Reconciler(Owner):
             variant,
             self._processor.variant,
             lambda: self._queue.add(slot.key),
+            resolve=lambda v: resolved(v, self._processor.secret_resolvers),
             drain_timeout_s=self._processor.drain_timeout_s,
         )
         slot.runner = runner

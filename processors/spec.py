@@ -18,7 +18,9 @@ import msgspec
 from kvconfig.keyspace import VariantName
 from kvconfig.model import Revision
 from kvconfig.records import VariantRecord
+from kvconfig.reference import allowed, is_reference, is_scheme
 from processors.errors import Finding, InvalidVariant
+from processors.secret import Secret
 from processors.variant import Value, Variant
 
 __all__ = ["Parameter", "Spec"]
@@ -47,6 +49,10 @@ class Parameter(Generic[P]):
 
     Without a ``default`` it is required, unless ``required=False`` says that it may be absent.
     ``minimum`` and ``maximum`` are for numbers; ``choices`` lists all that is allowed.
+
+    ``Parameter(str, secret=True)`` takes a reference to a secret (:mod:`kvconfig.reference`), and
+    becomes a :class:`Secret`; a ``default`` is a reference then. ``schemes`` are those of the
+    resolver plug-ins that it may refer to, beside ``env`` and ``file``.
     """
 
     kind: type[P]
@@ -56,6 +62,8 @@ class Parameter(Generic[P]):
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[P, ...] = ()
+    secret: bool = False
+    schemes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in _WORDS:
@@ -63,6 +71,10 @@ class Parameter(Generic[P]):
         bounded = self.minimum is not None or self.maximum is not None
         if bounded and self.kind not in (int, float):
             raise TypeError("minimum and maximum are for numbers")
+        if self.secret and (self.kind is not str or self.choices):
+            raise TypeError("a secret is of str, and has no choices")
+        if self.schemes and not (self.secret and all(map(is_scheme, self.schemes))):
+            raise TypeError("schemes are names such as vault, for a secret")
         if self.default is None:
             return
         if self.required:
@@ -78,6 +90,8 @@ class Parameter(Generic[P]):
     @property
     def expected(self) -> str:
         """What is allowed, in words: ``an integer from 1 to 100``."""
+        if self.secret:
+            return f"a reference to a secret ({allowed(self.schemes)})"
         words = _WORDS[self.kind]
         if self.choices:
             words += f", one of {', '.join(map(str, self.choices))}"
@@ -87,14 +101,17 @@ class Parameter(Generic[P]):
             return f"{words}, at least {self.minimum:g}"
         return words if self.maximum is None else f"{words}, at most {self.maximum:g}"
 
-    def convert(self, text: str) -> P | None:
+    def convert(self, text: str) -> P | Secret | None:
         """The value that ``text`` stands for, or ``None`` where it is not allowed."""
         value: Any = _read(text, self.kind)
-        return value if value is not None and self._allows(value) else None
+        if value is None or not self._allows(value):
+            return None
+        return Secret(text) if self.secret else value
 
     def _allows(self, value: Any) -> bool:
         return (
             (not self.choices or value in self.choices)
+            and (not self.secret or is_reference(value, self.schemes))
             and (self.minimum is None or value >= self.minimum)
             and (self.maximum is None or value <= self.maximum)
         )
@@ -168,8 +185,12 @@ def _typed(declared: Parameter[Any], text: str | None) -> Value | _Problem | Non
     if text is None:
         if declared.default is None and declared.is_required:
             return _Problem(f"expected {declared.expected}, found nothing")
-        default: Value | None = declared.default
-        return float(default) if declared.kind is float and default is not None else default
+        if declared.default is None:
+            return None
+        if declared.secret:
+            return Secret(declared.default)
+        default: Value = declared.default
+        return float(declared.default) if declared.kind is float else default
     value: Value | None = declared.convert(text)
     return value if value is not None else _Problem(f"expected {declared.expected}")
 

@@ -41,6 +41,7 @@ from processors.configuration import watched
 from processors.instance import Instance, hosted
 from processors.processor import FlowProcessor
 from processors.reconciler import Reconciler
+from processors.secret import Secret
 from processors.sessions import Sessions
 from processors.stats import Stats
 from processors.variant import Value, Variant
@@ -280,4 +281,4 @@ def _as_operator() -> Iterator[None]:
 def _text(value: Value) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    return value.reference if isinstance(value, Secret) else str(value)

@@ -8,11 +8,12 @@ from typing import TypeAlias, TypeVar
 import msgspec
 
 from kvconfig.model import Revision
+from processors.secret import Secret
 
 __all__ = ["Value", "Variant"]
 
-Value: TypeAlias = str | int | float | bool
-P = TypeVar("P", str, int, float, bool)
+Value: TypeAlias = str | int | float | bool | Secret
+P = TypeVar("P", str, int, float, bool, Secret)
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,7 +21,8 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
 
     ``topics`` maps the processor's names for topics to the topics themselves. ``parameters`` has
     every declared parameter in its declared type, defaults filled in, and undeclared ones as
-    strings; an optional one without a default is absent. ``mod_revision`` is the revision of the
+    strings; an optional one without a default is absent. A secret is a :class:`Secret`, with its
+    value from the moment that the variant is entered. ``mod_revision`` is the revision of the
     put that this value came with.
     """
 

@@ -705,3 +705,82 @@ def test_any_object_is_read(fields: dict[str, object]) -> None:
     assert all(finding.severity == "warning" for finding in read.findings)
     for text in ("", "x", "5", "-0.5", "1e400", "true"):
         read.schema.violations(text)
+
+
+# -- secrets ---------------------------------------------------------------------------------
+
+SECRET: dict[str, object] = {"type": "string", "secret": True}
+MUST_REFER = (
+    "must be a reference to a secret (env:NAME or file:/path), never the secret itself"
+    " (parameter type 't')"
+)
+
+
+def test_a_secret_is_given_by_reference_only() -> None:
+    """A reference is kept as it is; what is none is refused, whatever else the type says."""
+    for reference in ("env:KEY", "file:/run/key"):
+        assert refused(reference, **SECRET) == []
+    assert refused("vault:key", **SECRET, schemes=["vault"]) == []
+    for value in ("hunter2", "vault:hunter2", "https://hunter2@host", 5, True, "env:a b", ""):
+        assert refused(value, **SECRET) == [MUST_REFER]
+    assert refused("env:B", **SECRET, enum=["env:A"]) == [
+        "must be one of 'env:A' (parameter type 't')"
+    ]
+    assert refused("hunter2", secret=False) == []
+
+
+@given(st.text())
+def test_no_refusal_shows_a_secret(value: str) -> None:
+    """Neither the error nor its findings hold what was given."""
+    marked = f"☃{value}☃"
+    findings = findings_of(marked, SECRET)
+    assert findings
+    assert marked not in str(ParametersInvalid("p", findings))
+
+
+def test_a_value_that_becomes_a_secret_is_refused_where_it_comes_from() -> None:
+    """Given to what controls it, or that one's default: an error, never a mere warning."""
+    blueprint = declaring({"plain": {"type": "p"}, "key": {"type": "t", "controlled-by": "plain"}})
+    types = {"p": type_of("p", default="hunter2"), "t": type_of(**SECRET)}
+    for user in ({}, {"plain": "hunter3"}):
+        with pytest.raises(ParametersInvalid) as raised:
+            resolve(blueprint, types, user)
+        assert MUST_REFER in violations(raised)["$.parameters.plain"]
+        assert "hunter" not in str(raised.value)
+    assert resolve(blueprint, types, {"plain": "env:A"}).values == {
+        "plain": "env:A",
+        "key": "env:A",
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"secret": "true"}, "$.secret"),
+        ({"secret": 1}, "$.secret"),
+        ({"secret": True, "default": "hunter2"}, "$.default"),
+        ({"secret": True, "default": 5}, "$.default"),
+        ({"secret": True, "default": "vault:hunter2"}, "$.default"),
+        ({"secret": True, "enum": ["env:A", "hunter2"]}, "$.enum[1]"),
+        ({"secret": True, "enum": [{"id": "hunter2"}]}, "$.enum[0]"),
+        ({"secret": True, "enum": [["hunter2"]]}, "$.enum[0]"),
+        ({"secret": True, "schemes": "vault"}, "$.schemes"),
+        ({"secret": True, "schemes": ["env"]}, "$.schemes"),
+    ],
+)
+def test_a_secret_type_that_may_hold_a_secret_is_refused(
+    fields: dict[str, object], path: str
+) -> None:
+    """So is one that may have been meant to be secret: an error, which shows no value."""
+    with pytest.raises(ParameterTypeInvalid) as raised:
+        type_of(**fields)
+    assert [f.path for f in raised.value.findings if f.severity == "error"] == [path]
+    assert "hunter2" not in "".join(map(str, raised.value.findings))
+
+
+def test_what_a_secret_type_cannot_check() -> None:
+    """The service knows the reference only, and says so."""
+    type_ = type_of(**SECRET, default="env:KEY", minLength=20, min=3)
+    assert type_.default == "env:KEY"
+    assert [finding.path for finding in type_.findings] == ["$.min", "$.minLength"]
+    assert type_.violations("env:A") == ()

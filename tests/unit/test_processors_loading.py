@@ -181,6 +181,8 @@ def test_the_public_api_is_what_it_was() -> None:
         "Parameter",
         "Permanent",
         "ProcessorError",
+        "Secret",
+        "SecretUnavailable",
         "Spec",
         "StartTimeout",
         "StopTimeout",
