@@ -63,6 +63,8 @@ CURES: dict[type[Exception], Callable[[Any], str]] = {
     flow.NotFound: lambda e: LISTS.get(e.kind, ""),
     flow.AlreadyExists: lambda e: (
         f"stop it first (`flowctl flow stop {e.name}`), or choose another id"
+        if e.kind == "flow"
+        else f"`flowctl {e.kind.replace(' ', '-')} put {e.name} FILE` replaces it"
     ),
     flow.InUse: lambda _: "--force does it all the same",
     flow.PlanStale: lambda _: "--dry-run shows the new plan, and its --check-revision",

@@ -142,6 +142,7 @@ def test_errors_say_what_to_do():
     assert "`flowctl parameter-type list`" in explain(NotFound("parameter type", "p"))
     assert "hint" not in explain(NotFound("history of flow", "f1"))
     assert "`flowctl flow stop f1`" in explain(AlreadyExists("flow", "f1"))
+    assert "`flowctl parameter-type put p FILE`" in explain(AlreadyExists("parameter type", "p"))
 
 
 def test_a_defect_keeps_its_traceback(flows):
