@@ -410,11 +410,8 @@ def test_any_text_is_a_value_or_refused(text: str) -> None:
         form = canonical(text.encode())
     except InvalidValue:
         return
-    pairs = json.loads(text, object_pairs_hook=list)
-    assert json.loads(form) == json.loads(text)
-    assert "NaN" not in form.decode().replace('"', "")
+    assert json.loads(form, parse_constant=pytest.fail) == json.loads(text)
     assert canonical(form) == form
-    assert not isinstance(pairs, list) or len(json.dumps(pairs)) > 0
 
 
 @settings(deadline=None, max_examples=100)
