@@ -300,10 +300,23 @@ class _Resolver:
                 self.findings.warning(path, message)
                 continue
             met.setdefault((self.sources[name], parameter.type), []).append(name)
+        self._check_secrets()
         for (source, type_name), names in met.items():
             type_ = self.types[type_name]
             if type_ is not None:
                 self._check_value(source, type_, names)
+
+    def _check_secrets(self) -> None:
+        """A reference has to reach its processor whole, not inside a longer text."""
+        types = {
+            name: self.types.get(p.type or "") for name, p in self.blueprint.parameters.items()
+        }
+        secrets = {name for name, type_ in types.items() if type_ is not None and type_.secret}
+        for template in self.blueprint.templates.values() if secrets else ():
+            for name in secrets.intersection(template.names):
+                if template.segments != ("", name, ""):
+                    message = f"is a secret: {{{name}}} must be all of a value in the blueprint"
+                    self.findings.error(child("$.parameters", name), message)
 
     def _check_value(self, source: str, type_: ParameterType, names: list[str]) -> None:
         """The value of ``source``, which has come to ``names``, all of the same type."""

@@ -59,11 +59,11 @@ def seen(
 
 
 def _value(value: bytes) -> Any:
-    """JSON, or where somebody wrote something else, the text itself."""
+    """JSON, or where somebody wrote something else, the text itself as a person reads it."""
     try:
         return parse_json(value)
     except InvalidValue:
-        return value.decode("utf-8", "backslashreplace")
+        return show_key(value)
 
 
 def _compare(compare: Compare) -> dict[str, Any]:

@@ -202,8 +202,10 @@ def run_command(
 ) -> None:
     """Load, then run: what is wrong with the arguments is said before anything starts."""
     from kvconfig import jsonlog
+    from processors.hiding import hide_in_logs
 
     jsonlog.configure(log_format, sys.stdout, log_level.upper())
+    hide_in_logs()
     name = instance or default_instance()
     try:
         loaded = _loaded(processors, group, id_)

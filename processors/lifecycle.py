@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from kvconfig import jsonlog
 from processors.errors import StartTimeout, StopTimeout, UpdateTimeout
 from processors.resolving import resolved
+from processors.secret import hide
 from processors.variant import Variant
 
 __all__ = ["Open", "RunningVariant", "Tasks"]
@@ -108,7 +109,7 @@ class Tasks:
         else:
             logger.warning(
                 "task failed while its variant was stopping",
-                extra={"variant_task": task.get_name(), "error": repr(error)},
+                extra={"variant_task": task.get_name(), "error": hide(repr(error))},
             )
 
 

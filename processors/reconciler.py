@@ -37,6 +37,7 @@ from processors.errors import ProcessorError, StopTimeout
 from processors.lifecycle import RunningVariant
 from processors.processor import FlowProcessor
 from processors.resolving import resolved
+from processors.secret import traceback_of
 from processors.slot import Attempts, Slot, describe
 from processors.stats import Stats
 from processors.status import Row
@@ -317,7 +318,7 @@ class Reconciler(Owner):
         try:
             taken = await runner.update(variant, processor.update, processor.start_timeout_s)
         except Exception as error:
-            logger.warning("variant not updated", exc_info=error, extra=about)
+            logger.warning("variant not updated", exc_info=traceback_of(error), extra=about)
             taken = False
         if taken:
             slot.attempts(variant).succeeded(self._clock())
@@ -341,7 +342,9 @@ class Reconciler(Owner):
             return
         slot.runner, slot.stuck = None, None
         if runner.error is not None and not crashed:
-            logger.warning("variant failed while it stopped", extra=about, exc_info=runner.error)
+            told = {**about, "error": describe(runner.error)}
+            trace = traceback_of(runner.error)
+            logger.warning("variant failed while it stopped", extra=told, exc_info=trace)
         self.stats.stops += 1
         logger.info("variant stopped", extra=about)
 
@@ -393,7 +396,7 @@ class Reconciler(Owner):
         unexpected = not isinstance(error, ProcessorError | KvError)
         logger.warning(
             "variant failed",
-            exc_info=error if unexpected else None,
+            exc_info=traceback_of(error) if unexpected else None,
             extra={
                 **self._about(slot, revision),
                 "error": describe(error),

@@ -1,10 +1,27 @@
-"""A secret that a variant was given by reference: shown nowhere, revealed only on purpose."""
+"""A secret that a variant was given by reference: shown nowhere, revealed only on purpose.
+
+Code that reveals one may still put it into an error or a log line, and libraries do (an address
+with a password in it). So what was read is remembered, and taken out of what this process tells.
+"""
 
 from __future__ import annotations
 
+import json
+import traceback
 from typing import Any, NoReturn, Self, final
 
-__all__ = ["Secret"]
+__all__ = ["Secret", "hide", "traceback_of"]
+
+_MASK = "***"
+
+_SHORTEST = 6
+"""What has fewer characters is left in: it would be found in half the words of a log."""
+
+_MOST_REMEMBERED = 4096
+
+_read: dict[str, None] = {}
+"""Every value read, in each form that it may have in a line of a log. They outlive the secrets: an
+error is told after its variant has ended. The oldest go first."""
 
 
 @final
@@ -23,9 +40,11 @@ class Secret:
     def __init__(self, reference: str, value: str | None = None) -> None:
         self.reference = reference
         self._value = value
+        if value is not None and len(value) >= _SHORTEST:
+            _remember(value)
 
     def reveal(self) -> str:
-        """The value. Keep it where it is used: whoever logs it, or raises it, has told it.
+        """The value. Keep it where it is used: what is written elsewhere than to the log is told.
 
         Raises ``RuntimeError`` before the variant is entered (in ``check()``): it is read then.
         """
@@ -53,3 +72,31 @@ class Secret:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError(f"{self} cannot be pickled")
+
+
+def hide(text: str) -> str:
+    """``text`` with ``***`` for every secret in it that this process has read.
+
+    As it was read, or as JSON or Python write it; not in part, in no other form, and not what has
+    less than six characters.
+    """
+    for form in sorted(_read, key=len, reverse=True):
+        text = text.replace(form, _MASK)
+    return text
+
+
+def traceback_of(error: BaseException | None) -> BaseException | None:
+    """``error``, to be logged with its traceback; ``None`` where that would tell a secret."""
+    if error is None or not _read:
+        return error
+    text = "".join(traceback.format_exception(error))
+    return error if hide(text) == text else None
+
+
+def _remember(value: str) -> None:
+    forms = (value, json.dumps(value), json.dumps(value, ensure_ascii=False), repr(value))
+    for form in (forms[0], *(quoted[1:-1] for quoted in forms[1:])):
+        _read.pop(form, None)
+        _read[form] = None
+    while len(_read) > _MOST_REMEMBERED:
+        del _read[next(iter(_read))]

@@ -13,6 +13,7 @@ from kvconfig.records import VariantFailure
 from processors.diff import Held, Observed
 from processors.errors import Permanent, ProcessorError
 from processors.lifecycle import RunningVariant
+from processors.secret import hide
 from processors.variant import Variant
 
 __all__ = ["Attempts", "Slot", "describe"]
@@ -22,8 +23,10 @@ MOST_TEXT = 300
 
 
 def describe(error: Exception) -> str:
-    """An error in one line, as it is reported: our own speak for themselves."""
-    text = " ".join(str(error).split())
+    """An error in one line, as it is reported: our own speak for themselves, and no secret does."""
+    # A status is JSON in UTF-8: it holds neither half a surrogate pair nor a NUL.
+    said = str(error).encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+    text = " ".join(hide(said).split())
     if not isinstance(error, ProcessorError | KvError):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return text if len(text) <= MOST_TEXT else text[: MOST_TEXT - 1] + "…"

@@ -71,6 +71,7 @@ JSON = [
     Bad("infinity", b'{"a": -Infinity}', "not JSON"),
     Bad("twice", b'{"a": {"secret": 1, "secret": 2}}', "stands twice"),
     Bad("twice-escaped", b'{"a": {"b": 1, "\\u0062": 2}}', "stands twice"),
+    Bad("raw-nul", b'{"a": "\0"}', "not JSON"),
     Bad("nul", b'{"a": "x\\u0000y"}', "NUL"),
     Bad("nul-in-a-name", b'{"a": {"\\u0000": 1}}', "NUL"),
     Bad("surrogate", b'{"a": "\\ud800"}', "surrogate"),

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvconfig import jsonlog
+from kvconfig import codec, jsonlog
 from kvconfig.model import Revision
 from processors import (
     FlowProcessor,
@@ -34,7 +34,9 @@ from processors import (
     Variant,
     resolving,
 )
+from processors.hiding import hide_in_logs
 from processors.resolving import MAX_BYTES, resolved
+from processors.secret import hide
 from processors.testing import Harness
 
 
@@ -273,3 +275,95 @@ async def test_what_is_no_reference_is_refused_unseen(caplog: pytest.LogCaptureF
             )
         assert harness.processor.known == []
     assert "hunter2" not in caplog.text
+
+
+# -- what careless code tells ----------------------------------------------------------------
+
+
+class Careless(FlowProcessor):
+    """Raises an error that holds its secret, as libraries do."""
+
+    id = "careless"
+    spec = Spec(parameters={"key": Parameter(str, secret=True), "where": Parameter(str)})
+
+    @asynccontextmanager
+    async def variant(self, variant: Variant, tasks: Tasks) -> AsyncIterator[None]:
+        value = variant.parameter("key", Secret).reveal()
+        where = variant.parameter("where", str)
+        logging.getLogger("author").warning("connecting to %s", value)
+        if where == "enter":
+            raise ConnectionError(f"refused: https://user:{value}@host")
+        tasks.spawn(self.work(value, where))
+        yield
+        if where == "leave":
+            raise ValueError(value)
+
+    async def work(self, value: str, where: str) -> None:
+        if where == "crash":
+            try:
+                raise ValueError(value)
+            except ValueError as error:
+                raise RuntimeError("it crashed") from error
+
+
+PLAIN = 'open "sesame"\nin two lines: é'
+
+
+def test_what_was_read_is_hidden() -> None:
+    """As it is, as JSON and as Python write it; the longer of two first; not what is a word."""
+    for value in (PLAIN, PLAIN + " and more", "short"):
+        Secret("env:KEY", value)
+    for form in (PLAIN, json.dumps(PLAIN), json.dumps(PLAIN, ensure_ascii=False), repr(PLAIN)):
+        assert without_quotes(form) == "***"
+    assert without_quotes(json.dumps(PLAIN + " and more")) == "***"
+    assert hide("a short word") == "a short word"
+
+
+def without_quotes(text: str) -> str:
+    return hide(f"<{text}>").strip("<>\"'")
+
+
+@pytest.mark.parametrize("where", ["enter", "crash", "leave"])
+@pytest.mark.parametrize("form", ["json", "text"])
+async def test_errors_and_logs_of_careless_code_hide_it(
+    where: str, form: jsonlog.Format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the status, in log lines of the author, and in tracebacks, of causes too."""
+    monkeypatch.setenv("CARELESS_KEY", PLAIN)
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    jsonlog.configure(form, out := io.StringIO())
+    hide_in_logs()
+    try:
+        async with Harness(Careless()) as harness:
+            parameters = {"key": "env:CARELESS_KEY", "where": where}
+            await harness.put("a", parameters=parameters)
+            if where == "leave":
+                await harness.running("a")
+            else:
+                await harness.failed("a")
+            status = codec.encode(await harness.status()).decode()
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+    told = out.getvalue()
+    assert "connecting to ***" in told
+    assert ("refused: https://user:***@host" in status) is (where == "enter")
+    for text in (told, status):
+        assert "sesame" not in text
+
+
+async def test_a_log_of_another_program_has_no_traceback_that_tells(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing hides what is written, what we log ourselves is safe all the same."""
+    monkeypatch.setenv("CARELESS_KEY", PLAIN)
+    async with Harness(Careless()) as harness:
+        await harness.put("a", parameters={"key": "env:CARELESS_KEY", "where": "crash"})
+        await harness.failed("a")
+        await harness.put("b", parameters={"key": "env:CARELESS_KEY", "where": "leave"})
+        await harness.running("b")
+    ours = [record for record in caplog.records if record.name != "author"]
+    assert "variant failed while it stopped" in {record.message for record in ours}
+    formatter = logging.Formatter()
+    assert not [record for record in ours if "sesame" in formatter.format(record)]
