@@ -83,7 +83,7 @@ ODD_BRACES = st.sampled_from(
         *("%", "%s", "%(id)s", "%%", "$id"),
     ]
 )
-PLAIN = st.text(st.characters(exclude_characters="{}", exclude_categories=["Cs"]), max_size=6)
+PLAIN = st.text(st.characters(exclude_characters="{}\0", exclude_categories=["Cs"]), max_size=6)
 
 
 @given(st.lists(ODD_BRACES | PLAIN, max_size=8))
