@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from flowsvc.bootstrap import Policy, Report, bootstrap
@@ -68,6 +68,30 @@ async def _hundred_megabytes(store: EtcdStore, endpoint: str) -> Figures:
         return {
             "informer_synced_s": clock() - begun,
             "peak_rss_mb": rss_mb(),
+        }
+
+
+async def _thousand_informers(store: EtcdStore, endpoint: str) -> Figures:
+    """1,000 informers on one client; then one transaction of 20 keys, which 20 of them hear."""
+    clock = time.perf_counter
+    ranges = [prefix(b"/many/%04d/" % number) for number in range(1_000)]
+    informers = [Informer(store, each, lambda kv: kv.value) for each in ranges]
+    before_mb, begun = rss_mb(), clock()
+    async with AsyncExitStack() as stack:
+        for informer in informers:
+            await stack.enter_async_context(informer)
+        for informer in informers:
+            await informer.synced()
+        synced_s, begun = clock() - begun, clock()
+        await store.commit(Txn(then=tuple(Put(each.start + b"x", b"1") for each in ranges[:20])))
+        for informer in informers[:20]:
+            await informer.until(lambda items: len(items) == 1)
+        return {
+            "synced_s": synced_s,
+            "heard_ms": (clock() - begun) * 1e3,
+            "heard_by": sum(informer.stats.events > 0 for informer in informers),
+            "streams": store.calls["Watch/Watch"],
+            "more_mb": rss_mb() - before_mb,
         }
 
 
@@ -185,6 +209,18 @@ LARGE = (
         about="an informer of 200 values of 512 KiB",
         rounds=_rounds(_hundred_megabytes),
         rows=(Row(what="until synced", measure="informer_synced_s", unit="s"), _PEAK),
+    ),
+    Scenario(
+        name="1,000-informers",
+        about="on one client, and a transaction that 20 of them hear",
+        rounds=_rounds(_thousand_informers),
+        rows=(
+            Row(what="until all are synced", measure="synced_s", unit="s"),
+            Row(what="commit until the 20 have it", measure="heard_ms", unit="ms"),
+            Row(what="informers that heard something", measure="heard_by", digits=0),
+            Row(what="watch streams", measure="streams", digits=0),
+            Row(what="more memory", measure="more_mb", unit="MB", digits=0),
+        ),
     ),
     Scenario(
         name="10,000-variants",
