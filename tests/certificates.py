@@ -1,4 +1,4 @@
-"""Certificates of an authority of ours, as files: for both ends of the API."""
+"""Certificates of an authority of ours, as files: for both ends of the API, and of etcd."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import trustme
 
 from flowsvc.api.tls import ServerTls
 from flowsvc.client import Credentials
+from kvconfig import devserver
+from kvconfig.etcd import Access
 
 __all__ = ["Authority"]
 
@@ -30,9 +32,11 @@ class Authority:
     def cacert(self) -> Path:
         return self.folder / "ca.pem"
 
-    def issue(self, name: str, *san: str, until: datetime | None = None) -> tuple[Path, Path]:
+    def issue(
+        self, name: str, *san: str, until: datetime | None = None, common_name: str | None = None
+    ) -> tuple[Path, Path]:
         """A certificate for those alternative names, and its key."""
-        issued = self.ca.issue_cert(*san, not_after=until)
+        issued = self.ca.issue_cert(*san, not_after=until, common_name=common_name)
         cert, key = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         issued.private_key_pem.write_to_path(key)
         cert.write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
@@ -47,6 +51,16 @@ class Authority:
         """For a client of those names."""
         cert, key = self.issue("client", *san, until=until)
         return Credentials(cacert=self.cacert, cert=cert, key=key)
+
+    def etcd(self) -> devserver.ServerTls:
+        """For an etcd on 127.0.0.1, which takes nobody without a certificate."""
+        cert, key = self.issue("etcd", "127.0.0.1")
+        return devserver.ServerTls(cacert=self.cacert, cert=cert, key=key)
+
+    def access(self, user: str, *endpoints: str) -> Access:
+        """How somebody comes to etcd whose common name is ``user``."""
+        cert, key = self.issue(f"etcd-{user}", "client.test", common_name=user)
+        return Access(endpoints=endpoints, cacert=self.cacert, cert=cert, key=key)
 
 
 def fingerprint(pem: Path) -> str:

@@ -23,12 +23,15 @@ from kvconfig.devserver import (
     DevServerError,
     EtcdBinary,
     EtcdUnavailable,
+    LocalCluster,
     LocalServer,
     dev_server,
     find_etcd,
     find_etcdctl,
     server_kind,
 )
+from tests.certificates import Authority
+from tests.privileges import Place
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -62,7 +65,7 @@ def pytest_report_header() -> list[str]:
         return [f"etcd: {error}"]
 
 
-def _run_apart(coroutine: Coroutine[object, object, None]) -> None:
+def run_apart(coroutine: Coroutine[object, object, None]) -> None:
     """To its end, under a loop and in a thread of its own: tests' loops see nothing of it."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         pool.submit(asyncio.run, coroutine).result()
@@ -79,11 +82,11 @@ def etcd_server() -> Iterator[LocalServer]:
     """One etcd for the whole session. Shared: keep below ``root``, and don't stop it."""
     server = dev_server()
     try:
-        _run_apart(server.start())
+        run_apart(server.start())
     except EtcdUnavailable as error:
         _absent(str(error), required=bool(os.environ.get("REQUIRE_ETCD")))
     yield server
-    _run_apart(server.close())
+    run_apart(server.close())
 
 
 @pytest.fixture(scope="session")
@@ -100,6 +103,19 @@ def etcd_binary() -> EtcdBinary:
     except EtcdUnavailable as error:
         _absent(str(error), required=bool(os.environ.get("REQUIRE_ETCD")))
         raise
+
+
+@pytest.fixture(scope="session")
+def guarded_etcd(
+    etcd_binary: EtcdBinary, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
+    """Another for the whole session, over TLS: it asks who comes, once a root of it was entered by
+    :meth:`Place.below`."""
+    authority = Authority(tmp_path_factory.mktemp("certificates"))
+    cluster = LocalCluster(1, binary=etcd_binary, tls=authority.etcd(), durable=False)
+    run_apart(cluster.start())
+    yield Place(endpoint=cluster.endpoints[0], authority=authority)
+    run_apart(cluster.close())
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -14,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from flowsvc.cli import main, settings
+from flowsvc.cli import main
 from kvconfig.etcd import connect
-from kvconfig.keyspace import Keyspace
 from kvconfig.txn import Put, Txn
+from tests.privileges import Place
 
 DEFINITION = {
     "description": "One processor of its own, one shared",
@@ -55,11 +54,11 @@ class FlowCtl:
 class Serve:
     """``flowctl serve``, and where it listens."""
 
-    def __init__(self, endpoint: str, root: str, *args: str) -> None:
+    def __init__(self, place: Place, *args: str) -> None:
         args = args or ("--listen", "127.0.0.1:0")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "flowsvc.cli", "serve", *args],
-            env=environ(ETCDCTL_ENDPOINTS=endpoint, FLOWCTL_ROOT=root),
+            env=environ(**place.environ("service")),
             stderr=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -84,14 +83,6 @@ Told = tuple[int, str, str]
 
 
 @pytest.fixture
-def loop(monkeypatch) -> Iterator[asyncio.Runner]:
-    """One event loop for all commands of a test: gRPC's poller does not like it to change."""
-    with asyncio.Runner() as runner:
-        monkeypatch.setattr(settings, "run", runner.run)
-        yield runner
-
-
-@pytest.fixture
 def quick(loop, monkeypatch, capsys) -> Callable[..., Callable[..., Told]]:
     """``flowctl`` in this process: what a process of its own does, without its start-up."""
 
@@ -112,20 +103,18 @@ def quick(loop, monkeypatch, capsys) -> Callable[..., Callable[..., Told]]:
 
 
 @pytest.fixture
-def serving(etcd_endpoint, root) -> Iterator[Serve]:
-    serve = Serve(etcd_endpoint, root)
+def serving(place: Place) -> Iterator[Serve]:
+    serve = Serve(place)
     yield serve
     if serve.process.poll() is None:
         serve.process.kill()
         serve.process.communicate()
 
 
-def test_a_service_and_none_give_the_same(
-    serving: Serve, quick, etcd_endpoint, root, tmp_path: Path
-):
+def test_a_service_and_none_give_the_same(serving: Serve, quick, place: Place, tmp_path: Path):
     """Through a flow service, and in process on etcd: the same answers, and the same errors."""
     to_service = {"FLOWCTL_SERVER": serving.address}
-    to_etcd = {"ETCDCTL_ENDPOINTS": etcd_endpoint, "FLOWCTL_ROOT": root}
+    to_etcd = place.environ("service")
     served, alone = FlowCtl(**to_service), FlowCtl(**to_etcd)
     file = tmp_path / "index.json"
     file.write_text(json.dumps(DEFINITION))
@@ -223,9 +212,9 @@ def test_nobody_there_is_unavailable(unused_tcp_port):
 
 
 @pytest.fixture(params=["in process", "through a service"])
-def flowctl(request, quick, etcd_endpoint, root) -> Callable[..., Told]:
+def flowctl(request, quick, place: Place) -> Callable[..., Told]:
     """``flowctl`` on etcd, or on a service on it."""
-    where = {"ETCDCTL_ENDPOINTS": etcd_endpoint, "FLOWCTL_ROOT": root}
+    where = place.environ("service")
     if request.param == "through a service":
         where = {"FLOWCTL_SERVER": request.getfixturevalue("serving").address}
     flowctl: Callable[..., Told] = quick(**where)
@@ -309,14 +298,14 @@ def test_definitions_come_and_go(flowctl, index, tmp_path: Path):
     assert actions == ["rollback", "delete", "put", "put"]
 
 
-def test_wait_until_it_runs(flowctl, index, loop, etcd_endpoint, root):
+def test_wait_until_it_runs(flowctl, index, loop, place: Place):
     """7 while nobody runs its processors, 0 once instances say that they do."""
     assert flowctl("flow", "start", "-n", index, "-i", "f1")[0] == 0
     code, out, err = flowctl("flow", "wait", "f1", "--timeout", "50ms")
     assert (code, out) == (7, "")
     assert "nobody runs processor chunker, query" in err.splitlines()[0]
     revision = answer(flowctl, "flow", "get", "f1")["revision"]
-    loop.run(_report(etcd_endpoint, Keyspace(root), revision))
+    loop.run(_report(place, revision))
     assert flowctl("flow", "wait", "f1", "--everywhere", "--revision", str(revision)) == (
         0,
         "f1 is running\n",
@@ -326,12 +315,12 @@ def test_wait_until_it_runs(flowctl, index, loop, etcd_endpoint, root):
     assert answer(flowctl, "flow", "describe", "f1")["status"]["missing"] == []
 
 
-async def _report(endpoint: str, keyspace: Keyspace, revision: int) -> None:
+async def _report(place: Place, revision: int) -> None:
     """Say what an instance of each processor would, once it runs all up to a revision."""
     status = {"observed-revision": revision, "host": "h", "started": "t", "version": "1"}
     value = json.dumps(status).encode()
-    async with connect([endpoint]) as store:
-        keys = [keyspace.processor(name, "i1") for name in ("chunker", "query")]
+    async with connect(place.access("host")) as store:
+        keys = [place.keyspace.processor(name, "i1") for name in ("chunker", "query")]
         await store.commit(Txn(then=tuple(Put(key, value) for key in keys)))
 
 

@@ -12,24 +12,24 @@ from collections.abc import Iterator
 import pytest
 
 from kvconfig.etcd import connect
-from kvconfig.keyspace import Keyspace
 from kvconfig.txn import Put, Txn
 from tests.e2e.test_flowctl import FlowCtl, Serve, environ
+from tests.privileges import Place
 
 
 @pytest.fixture
-def serving(etcd_endpoint, root) -> Iterator[Serve]:
-    serve = Serve(etcd_endpoint, root)
+def serving(place: Place) -> Iterator[Serve]:
+    serve = Serve(place)
     yield serve
     if serve.process.poll() is None:
         serve.process.kill()
         serve.process.communicate()
 
 
-def test_a_service_and_none_give_the_same(serving: Serve, etcd_endpoint, root):
+def test_a_service_and_none_give_the_same(serving: Serve, place: Place):
     """What one writes the other reads; the same answers, and the same errors with their codes."""
     served = FlowCtl(FLOWCTL_SERVER=serving.address)
-    alone = FlowCtl(ETCDCTL_ENDPOINTS=etcd_endpoint, FLOWCTL_ROOT=root)
+    alone = FlowCtl(**place.environ("operator"))
     assert served("config", "put", "prompt", "a", '{"text": "hello"}', "-o", "name") == (
         0,
         "prompt/a\n",
@@ -53,9 +53,9 @@ def test_a_service_and_none_give_the_same(serving: Serve, etcd_endpoint, root):
     assert alone("config", "list", "prompt", "-o", "name") == (0, "", "")
 
 
-def test_a_watch_tells_of_changes_until_interrupted(serving: Serve, etcd_endpoint, root):
+def test_a_watch_tells_of_changes_until_interrupted(serving: Serve, place: Place):
     """A line for each change, at once, also of what is written past the service; then Ctrl-C."""
-    alone = FlowCtl(ETCDCTL_ENDPOINTS=etcd_endpoint, FLOWCTL_ROOT=root)
+    alone = FlowCtl(**place.environ("operator"))
     assert alone("config", "put", "prompt", "a", "1")[0] == 0
     with subprocess.Popen(
         [sys.executable, "-m", "flowsvc.cli", "config", "watch", "prompt", "-o", "jsonl"],
@@ -77,13 +77,14 @@ def test_a_watch_tells_of_changes_until_interrupted(serving: Serve, etcd_endpoin
         assert err.startswith("1 item at revision ")
 
 
-async def test_another_layout_is_refused_in_process(etcd_endpoint, root):
+async def test_another_layout_is_refused_in_process(etcd: Place, root):
     """Nobody reads or writes keys whose layout this version does not know."""
-    alone = FlowCtl(ETCDCTL_ENDPOINTS=etcd_endpoint, FLOWCTL_ROOT=root)
-    async with connect([etcd_endpoint]) as store:
-        await store.commit(Txn(then=(Put(Keyspace(root).layout(), b'{"version":99}'),)))
+    place = await etcd.below(root)
+    alone = FlowCtl(**place.environ("operator"))
+    async with connect(place.access("service")) as store:
+        await store.commit(Txn(then=(Put(place.keyspace.layout(), b'{"version":99}'),)))
         for args in (("put", "t", "k", "2"), ("get", "t", "k"), ("watch", "t")):
             code, out, err = await asyncio.to_thread(alone, "config", *args)
             assert (code, out) == (1, "")
             assert "layout version 99" in err
-        assert await store.read(Keyspace(root).item("t", "k")) is None
+        assert await store.read(place.keyspace.item("t", "k")) is None

@@ -17,9 +17,9 @@ import pytest
 
 from flowsvc.bootstrap import KEEP, Policy
 from kvconfig.etcd import EtcdStore, connect
-from kvconfig.keyspace import Keyspace
 from kvconfig.model import Revision
 from kvconfig.store import Watch
+from tests.privileges import ROOT, Place
 from tests.seeds import SEED, likeness, system_on
 
 MOMENTS = 20
@@ -79,12 +79,10 @@ WORKS = {
 class Run:
     """The command in a process of its own, on one root, and when it wrote."""
 
-    def __init__(
-        self, work: Work, file: Path, store: EtcdStore, ks: Keyspace, endpoint: str
-    ) -> None:
+    def __init__(self, work: Work, file: Path, store: EtcdStore, place: Place) -> None:
         self._command = [sys.executable, "-m", "flowsvc.cli", *work.args, str(file)]
-        self._command += ["--endpoints", endpoint, "--root", ks.root]
-        self._store, self._ks = store, ks
+        self._environ = {**ENVIRON, **place.environ("deployer")}
+        self._store, self._ks = store, place.keyspace
         self._wrote_at: list[float] = []
         self._has_begun = asyncio.Event()
 
@@ -102,7 +100,7 @@ class Run:
 
     async def _child(self, limit_s: float | None) -> None:
         process = await asyncio.create_subprocess_exec(
-            *self._command, env=ENVIRON, stderr=asyncio.subprocess.PIPE
+            *self._command, env=self._environ, stderr=asyncio.subprocess.PIPE
         )
         try:
             if limit_s is None:
@@ -126,39 +124,41 @@ class Run:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WORKS)
 async def test_killed_at_any_moment_and_run_again_it_ends_the_same(
-    name, etcd_endpoint, root, tmp_path
+    name, etcd: Place, root, tmp_path
 ):
     """All keys but ids and times are those of a run that nobody disturbed, at each moment."""
     work, file = WORKS[name], tmp_path / "seed.json"
     file.write_text(json.dumps(WANTED))
     delays, places = Random(name), asyncio.Semaphore(AT_ONCE)
 
-    async with connect([etcd_endpoint], timeout_s=30) as store:
-
-        async def run(number: int, limit_s: float | None) -> tuple[float, list[State]]:
-            """How long it wrote; what stood before, when it ended, and after running it again."""
-            ks = Keyspace(f"{root}-{number}")
-            async with system_on(store, ks.root) as system:
+    async def run(number: int, limit_s: float | None) -> tuple[float, list[State]]:
+        """How long it wrote; what stood before, when it ended, and after running it again."""
+        place = await etcd.below(f"{root}-{number}")
+        async with (
+            connect(place.access("deployer"), timeout_s=30) as store,
+            connect(place.access(ROOT)) as all_seeing,
+        ):
+            async with system_on(store, place.root) as system:
                 await system.seed(work.before)
-            states = [await likeness(store, ks)]
-            took_s = await Run(work, file, store, ks, etcd_endpoint).for_as_long(limit_s)
-            states.append(await likeness(store, ks))
-            async with system_on(store, ks.root) as system:
+            states = [await likeness(all_seeing, place.keyspace)]
+            took_s = await Run(work, file, all_seeing, place).for_as_long(limit_s)
+            states.append(await likeness(all_seeing, place.keyspace))
+            async with system_on(store, place.root) as system:
                 await system.seed(WANTED, policy=work.policy)
-            states.append(await likeness(store, ks))
-            return took_s, states
+            states.append(await likeness(all_seeing, place.keyspace))
+        return took_s, states
 
-        async def is_torn(number: int, limit_s: float) -> bool:
-            async with places:
-                _, (before, when_killed, after) = await run(number, limit_s)
-            assert after == wanted, f"killed {limit_s:.3f} s after its first write"
-            return when_killed not in (before, wanted)
+    async def is_torn(number: int, limit_s: float) -> bool:
+        async with places:
+            _, (before, when_killed, after) = await run(number, limit_s)
+        assert after == wanted, f"killed {limit_s:.3f} s after its first write"
+        return when_killed not in (before, wanted)
 
-        took_s, (_, wanted, again) = await run(0, None)
-        assert again == wanted
-        moments = [delays.uniform(0, took_s) for _ in range(MOMENTS)]
-        async with asyncio.TaskGroup() as group:
-            torn = [group.create_task(is_torn(*each)) for each in enumerate(moments, 1)]
+    took_s, (_, wanted, again) = await run(0, None)
+    assert again == wanted
+    moments = [delays.uniform(0, took_s) for _ in range(MOMENTS)]
+    async with asyncio.TaskGroup() as group:
+        torn = [group.create_task(is_torn(*each)) for each in enumerate(moments, 1)]
     assert sum(task.result() for task in torn) >= MOMENTS // 2, (
         "it was killed before or after its work, not in the middle"
     )

@@ -13,6 +13,7 @@ from flowsvc.cli import demo, main
 from tests.certificates import Authority
 from tests.e2e.test_flowctl import Serve
 from tests.integration.test_migrate_cli import DOCUMENT
+from tests.privileges import Place
 from tests.seeds import SEED, as_seed
 from tests.unit.cli.commands import commands
 
@@ -78,7 +79,7 @@ def test_every_example_works(folder: Path, etcd_endpoint: str, root: str, capfd,
         args = [etcd_endpoint if word in ADDRESSES else word for word in words]
         if name == "serve":
             args = ["127.0.0.1:0" if word.endswith(":7480") else word for word in args]
-            assert Serve(etcd_endpoint, at, *args[1:]).end()[0] == 0
+            assert Serve(Place(endpoint=etcd_endpoint, root=at), *args[1:]).end()[0] == 0
             continue
         where = [] if name == "token" else ["--root", at]
         assert main([*args, *where]) == 0, line

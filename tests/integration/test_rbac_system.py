@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 from click.testing import CliRunner
 
 from flowsvc.cli import main
 from flowsvc.model import StartFlow, StopFlow
 from flowsvc.service import FlowService
 from kvconfig.codec import encode
-from kvconfig.devserver import EtcdBinary, LocalCluster, ServerTls
+from kvconfig.devserver import EtcdBinary, LocalCluster
 from kvconfig.errors import AuthenticationFailed, PermissionDenied
 from kvconfig.etcd import Access, connect
 from kvconfig.keyspace import Keyspace, VariantName
@@ -33,6 +32,8 @@ from processors.samples.indexer import Indexer
 from processors.samples.loader import Loader
 from processors.samples.query import QueryProcessor
 from processors.samples.topics import MemoryTopics
+from tests.certificates import Authority
+from tests.privileges import environ_of
 from tests.robustness.waiting import eventually
 
 Options = tuple[str, ...]
@@ -65,35 +66,18 @@ class People:
     """Everybody's certificates, of one authority; the common name says who it is."""
 
     def __init__(self, folder: Path, environ: pytest.MonkeyPatch) -> None:
-        self._ca, self._folder, self._environ = trustme.CA(), folder, environ
-        self.cacert = folder / "ca.pem"
-        self._ca.cert_pem.write_to_path(self.cacert)
+        self.authority, self._environ = Authority(folder), environ
         self.endpoints: tuple[str, ...] = ()
-
-    def _issue(self, name: str, certificate: trustme.LeafCert) -> tuple[Path, Path]:
-        cert, key = self._folder / f"{name}.pem", self._folder / f"{name}.key"
-        certificate.cert_chain_pems[0].write_to_path(cert)
-        certificate.private_key_pem.write_to_path(key)
-        return cert, key
-
-    def server(self) -> ServerTls:
-        cert, key = self._issue("server", self._ca.issue_cert("127.0.0.1"))
-        return ServerTls(cacert=self.cacert, cert=cert, key=key)
 
     def access(self, name: str) -> Access:
         """How somebody of this name comes."""
-        certificate = self._ca.issue_cert("client.test", common_name=name)
-        cert, key = self._issue(name, certificate)
-        return Access(endpoints=self.endpoints, cacert=self.cacert, cert=cert, key=key)
+        return self.authority.access(name, *self.endpoints)
 
     async def flowctl(self, name: str, *args: str) -> int:
         """The exit code of a command that somebody types."""
-        access = self.access(name)
-        self._environ.setenv("ETCDCTL_CACERT", str(access.cacert))
-        self._environ.setenv("ETCDCTL_CERT", str(access.cert))
-        self._environ.setenv("ETCDCTL_KEY", str(access.key))
-        where = ("--endpoints", ",".join(self.endpoints), "--root", ROOT_OF_KEYS)
-        return await asyncio.to_thread(main, [*args, *where])
+        for variable, value in environ_of(self.access(name)).items():
+            self._environ.setenv(variable, value)
+        return await asyncio.to_thread(main, [*args, "--root", ROOT_OF_KEYS])
 
 
 @pytest.fixture
@@ -128,7 +112,9 @@ async def test_the_whole_system(  # noqa: PLR0917 - fixtures
 ) -> None:
     """A flow starts, runs, hears of configuration and stops; operators look and mend: everybody
     with his own certificate, and no right but those of the plan."""
-    async with LocalCluster(1, binary=etcd_binary, tls=people.server(), durable=False) as cluster:
+    async with LocalCluster(
+        1, binary=etcd_binary, tls=people.authority.etcd(), durable=False
+    ) as cluster:
         people.endpoints = cluster.endpoints
         await set_up(cluster.endpoints[0], etcdctl, people, rbac, tmp_path)
         topics, listener = MemoryTopics(), Listener()
