@@ -32,8 +32,9 @@ from kvconfig.errors import (
 )
 from kvconfig.model import LeaseId
 
-__all__ = ["Call", "from_cancel_reason", "from_status"]
+__all__ = ["Call", "RightsChanged", "from_cancel_reason", "from_status"]
 
+_OUTDATED = "auth store is old"
 _NOTHING_WAS_PROPOSED = ("failed to connect", "no leader", "too many requests", "not capable")
 
 
@@ -47,13 +48,20 @@ class Call:
     lease: LeaseId = LeaseId(0)
 
 
+class RightsChanged(Unavailable):
+    """Users or roles were changed while etcd looked whether this was allowed: it did nothing.
+
+    Of a user with a password it may be said of every call with the token that he has.
+    """
+
+
 _TABLE: list[tuple[grpc.StatusCode, str, Callable[[Call, str], StoreError]]] = [
     (grpc.StatusCode.INVALID_ARGUMENT, "too many operations", lambda c, t: TooManyOperations()),
     (grpc.StatusCode.INVALID_ARGUMENT, "request is too large", lambda c, t: RequestTooLarge()),
     (grpc.StatusCode.INVALID_ARGUMENT, "duplicate key", lambda c, t: DuplicateKey()),
     (grpc.StatusCode.INVALID_ARGUMENT, "user name is empty", lambda c, t: AuthenticationFailed(t)),
     (grpc.StatusCode.INVALID_ARGUMENT, "authentication", lambda c, t: AuthenticationFailed(t)),
-    (grpc.StatusCode.INVALID_ARGUMENT, "auth store is old", lambda c, t: AuthenticationFailed(t)),
+    (grpc.StatusCode.INVALID_ARGUMENT, _OUTDATED, lambda c, t: RightsChanged(t)),
     (grpc.StatusCode.INVALID_ARGUMENT, "", lambda c, t: RequestRefused(t)),
     (grpc.StatusCode.RESOURCE_EXHAUSTED, "space exceeded", lambda c, t: NoSpace()),
     (grpc.StatusCode.RESOURCE_EXHAUSTED, "grpc: received message", lambda c, t: RequestTooLarge()),
@@ -88,6 +96,8 @@ def from_cancel_reason(reason: str, key: bytes) -> StoreError | None:
     """Why the server refused a watch, where its words are known."""
     if "permission denied" in reason:
         return PermissionDenied(key)
+    if _OUTDATED in reason:
+        return RightsChanged(reason)
     if "auth" in reason or "user name is empty" in reason:  # the latter of those without a token
         return AuthenticationFailed(reason)
     return None

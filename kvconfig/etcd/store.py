@@ -29,7 +29,7 @@ from kvconfig.etcd.calls import Ask, Response, unary
 from kvconfig.etcd.endpoints import MAX_RESPONSE_BYTES, Endpoints
 from kvconfig.etcd.messages import commit_of, key_value, member_of, range_request, txn_request
 from kvconfig.etcd.server import Member, advise, parse_version
-from kvconfig.etcd.status import Call, from_status
+from kvconfig.etcd.status import Call, RightsChanged, from_status
 from kvconfig.etcd.watch import Opener, WatchHub
 from kvconfig.keys import Range
 from kvconfig.model import KeyValue, LeaseId, Page, Revision
@@ -230,7 +230,7 @@ class EtcdStore:
         metadata = await self._tokens.metadata()
         try:
             return await self._once(method, ask, call, metadata)
-        except AuthenticationFailed:
+        except (AuthenticationFailed, RightsChanged):
             if not self._tokens.refused(metadata):
                 raise
         return await self._once(method, ask, call, await self._tokens.metadata())
@@ -246,7 +246,9 @@ class EtcdStore:
             return await ask(self._endpoints.channel, metadata)
         except grpc.aio.AioRpcError as error:
             problem = from_status(error, call, endpoint)
-            if isinstance(problem, Unavailable | OutcomeUnknown):
+            if isinstance(problem, Unavailable | OutcomeUnknown) and not isinstance(
+                problem, RightsChanged
+            ):
                 self._endpoints.failed(endpoint)
             raise problem from error
         except asyncio.CancelledError:

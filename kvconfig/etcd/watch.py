@@ -27,7 +27,7 @@ from kvconfig.errors import (
 from kvconfig.etcd import rpc_pb2 as pb
 from kvconfig.etcd.auth import Metadata, Tokens
 from kvconfig.etcd.messages import batches_of
-from kvconfig.etcd.status import Call, from_cancel_reason, from_status
+from kvconfig.etcd.status import Call, RightsChanged, from_cancel_reason, from_status
 from kvconfig.keys import Range
 from kvconfig.model import Revision, WatchBatch
 
@@ -291,7 +291,7 @@ class WatchHub:
             try:
                 await watcher.created()
                 return stream, watcher
-            except (PermissionDenied, AuthenticationFailed) as error:
+            except (PermissionDenied, AuthenticationFailed, RightsChanged) as error:
                 await self._leave(stream, watcher)
                 denied = isinstance(error, PermissionDenied)
                 renew = self._tokens.denied if denied else self._tokens.refused
