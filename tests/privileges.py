@@ -15,7 +15,7 @@ from kvconfig.etcd.users import administering
 from kvconfig.keyspace import Keyspace
 from tests.certificates import Authority
 
-__all__ = ["HOST", "ROOT", "USERS", "Place", "admit", "environ_of"]
+__all__ = ["HOST", "ROOT", "Place", "admit", "environ_of", "users_of"]
 
 ROOT = "root"
 """Of etcd: a user, and a role."""
@@ -32,21 +32,28 @@ HOST = "host"
 """The user of a process that runs all processors."""
 
 
+def users_of(processors: Iterable[str], root: str = "") -> dict[str, Iterable[str]]:
+    """All users of a system, with their roles, named for its root."""
+    hosted = [f"processor/{name}" for name in processors]
+    users = {**USERS, HOST: hosted} if hosted else USERS
+    return {f"{user}{root}": roles for user, roles in users.items()}
+
+
 async def admit(
-    root: Access, keyspace: Keyspace, processors: Mapping[str, Iterable[str]] = {}
+    root: Access,
+    keyspace: Keyspace,
+    users: Mapping[str, Iterable[str]],
+    processors: Mapping[str, Iterable[str]],
 ) -> None:
-    """Let in :data:`USERS` and :data:`HOST` below one root, and have etcd ask who comes.
+    """Let ``users`` in below one root, and have etcd ask who comes.
 
     ``root`` is how etcd's own user comes; ``processors`` are all there are, each with the types of
     configuration that it reads.
     """
-    users: dict[str, Iterable[str]] = {
-        **USERS, **({HOST: [f"processor/{name}" for name in processors]} if processors else {})
-    }  # fmt: skip
-    named = {f"{user}{keyspace.root}": roles for user, roles in users.items()}
     async with administering(root) as etcd:
-        for step in difference(policy(keyspace, processors, named), await look(etcd, keyspace)):
-            await carry_out(etcd, step, {step.user: None} if isinstance(step, AddUser) else {})
+        for step in difference(policy(keyspace, processors, users), await look(etcd, keyspace)):
+            if not step.excess:  # a user may have roles below other roots
+                await carry_out(etcd, step, {step.user: None} if isinstance(step, AddUser) else {})
         if not etcd.enabled:
             await etcd.add_user(ROOT, None)
             await etcd.give_role(ROOT, ROOT)
@@ -81,7 +88,9 @@ class Place:
         """Another root in the same etcd, where they are let in, if it asks who comes."""
         place = replace(self, root=root)
         if self.authority is not None:
-            await admit(self.access(ROOT), place.keyspace, dict.fromkeys(processors, ()))
+            users = users_of(processors, root)
+            reads = dict.fromkeys(processors, ())
+            await admit(self.access(ROOT), place.keyspace, users, reads)
         return place
 
 

@@ -6,11 +6,18 @@ On the second each process has a certificate of its own and no right but those o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from flowsvc.cli import settings
+from kvconfig.devserver import EtcdBinary
+from kvconfig.devserver.probe import free_ports
+from tests.certificates import Authority
+from tests.documents import Step, etcd_at, reader, run
+from tests.identities import etcd_that_asks, guard
 from tests.privileges import Place
 
 PROCESSORS = ("a", "chunker", "query")
@@ -38,3 +45,52 @@ def etcd(request: pytest.FixtureRequest) -> Place:
 def place(etcd: Place, root: str, loop: asyncio.Runner) -> Place:
     """A root of its own for a test, where :data:`PROCESSORS` are let in too."""
     return loop.run(etcd.below(root, *PROCESSORS))
+
+
+class Follow(Protocol):
+    """Do what a document says, on an etcd of its own that listens at 2379; what was done.
+
+    ``also``: other ports that it names. ``processors``: all that it runs or names, with the types
+    of configuration that each reads; ``roots``: of all systems in its etcd.
+    """
+
+    def __call__(
+        self,
+        document: Path,
+        *also: int,
+        processors: Mapping[str, Sequence[str]] = ...,
+        roots: Sequence[str] = ...,
+    ) -> list[Step]: ...
+
+
+@pytest.fixture(params=["open", "guarded"])
+def follow(
+    request: pytest.FixtureRequest, etcd_binary: EtcdBinary, etcdctl_path: Path, tmp_path: Path
+) -> Follow:
+    """On an etcd of either kind."""
+
+    def follow(
+        document: Path,
+        *also: int,
+        processors: Mapping[str, Sequence[str]] = {},
+        roots: Sequence[str] = ("",),
+    ) -> list[Step]:
+        programs, folder = tmp_path / "programs", tmp_path / "folder"
+        programs.mkdir()
+        folder.mkdir()
+        client, peer, *others = free_ports(2 + len(also))
+        where = etcd_at(client, peer)
+        if request.param == "open":
+            programs_of = reader(programs, etcd=etcd_binary.path, etcdctl=etcdctl_path)
+        else:
+            (tmp_path / "certificates").mkdir()
+            authority = Authority(tmp_path / "certificates")
+            where = etcd_that_asks(
+                etcd_binary.path, folder, where, authority, processors=processors, roots=roots
+            )
+            guard(programs, authority, f"127.0.0.1:{client}", etcdctl=etcdctl_path)
+            programs_of = reader(programs, etcd=etcd_binary.path)
+        ports = dict(zip((2379, *also), (client, *others), strict=True))
+        return run(document, folder, {**programs_of, **where}, ports=ports)
+
+    return follow

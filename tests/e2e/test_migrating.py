@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from flowsvc.migrate import SHAPES
-from kvconfig.devserver import EtcdBinary
-from kvconfig.devserver.probe import free_ports
 from tests.conftest import REPOSITORY
-from tests.documents import etcd_at, reader, run
+from tests.e2e.conftest import Follow
 
 DOCUMENT = REPOSITORY / "docs" / "migrating.md"
 
 
 @pytest.mark.slow
-def test_the_document_is_true(etcd_binary: EtcdBinary, etcdctl_path: Path, tmp_path: Path) -> None:
+def test_the_document_is_true(follow: Follow) -> None:
     """Each of its blocks, in order: files are written, commands run, outputs are as shown."""
-    programs, folder = tmp_path / "programs", tmp_path / "folder"
-    programs.mkdir()
-    folder.mkdir()
-    client, peer = free_ports(2)
-    environ = reader(programs, etcd=etcd_binary.path, etcdctl=etcdctl_path)
-    run(DOCUMENT, folder, {**environ, **etcd_at(client, peer)}, ports={2379: client})
+    follow(DOCUMENT, roots=("", "@live"))
 
 
 def test_its_table_has_every_shape() -> None:
