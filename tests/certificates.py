@@ -26,6 +26,7 @@ class Authority:
     ca: trustme.CA = field(default_factory=trustme.CA)
 
     def __post_init__(self) -> None:
+        self.folder.mkdir(exist_ok=True)
         self.ca.cert_pem.write_to_path(self.cacert)
 
     @property

@@ -10,8 +10,9 @@ import asyncio
 import signal
 import stat
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import tenacity
 
@@ -22,11 +23,14 @@ from kvconfig.keyspace import Keyspace
 from tests.certificates import Authority
 from tests.privileges import HOST, ROOT, admit, environ_of, users_of
 
-__all__ = ["etcd_that_asks", "guard"]
+__all__ = ["Reads", "admit_all", "guard", "make_data"]
+
+Reads: TypeAlias = Mapping[str, Iterable[str]]
+"""All processors there are, each with the types of configuration that it reads."""
 
 WHO = {
     "flowctl": {"serve": "service", "*": "deployer"},
-    "etcdctl": {"get": "viewer", "endpoint": ROOT, "*": "deployer"},
+    "etcdctl": {"get": "viewer", "put|del": "deployer", "*": ROOT},
     "processors": {"*": HOST},
 }
 """By program and its first word: as whom it comes."""
@@ -39,18 +43,48 @@ esac
 exec {program} "$@"
 """
 
+_ETCD = """\
+#!/bin/sh
+for word do
+    shift
+    case "$before" in *-client-urls) word=https${{word#http}} ;; esac
+    before=$word
+    set -- "$@" "$word"
+done
+exec {program} "$@"
+"""
+"""Listens for clients over TLS, where it is told to do without."""
 
-def guard(programs: Path, authority: Authority, endpoint: str, *, etcdctl: Path) -> None:
-    """Put the programs of :data:`WHO` into a folder."""
+
+def guard(
+    programs: Path,
+    authority: Authority,
+    environ: Mapping[str, str],
+    *,
+    etcdctl: Path,
+    **etcds: Path,
+) -> dict[str, str]:
+    """Put the programs of :data:`WHO` into a folder, and ``etcds`` by name; the environment in
+    which they listen over TLS, where it says where."""
     for name, users in WHO.items():
         cases = [
-            f"{word}) export {_assignments(authority.access(user, endpoint))} ;;"
-            for word, user in users.items()
+            f"{words}) export {_assignments(authority.access(user, 'etcd'))} ;;"
+            for words, user in users.items()
         ]
         program = etcdctl if name == "etcdctl" else Path(sys.executable).with_name(name)
-        file = programs / name
-        file.write_text(_PROGRAM.format(cases="\n".join(cases), program=program))
-        file.chmod(file.stat().st_mode | stat.S_IXUSR)
+        _write(programs / name, _PROGRAM.format(cases="\n".join(cases), program=program))
+    for name, program in etcds.items():
+        _write(programs / name, _ETCD.format(program=program))
+    tls = authority.etcd()
+    clients = {name: url for name, url in environ.items() if name.endswith("CLIENT_URLS")}
+    return {
+        **environ,
+        **{name: url.replace("http://", "https://") for name, url in clients.items()},
+        "ETCD_TRUSTED_CA_FILE": str(tls.cacert),
+        "ETCD_CERT_FILE": str(tls.cert),
+        "ETCD_KEY_FILE": str(tls.key),
+        "ETCD_CLIENT_CERT_AUTH": "true",
+    }
 
 
 def _assignments(access: Access) -> str:
@@ -59,44 +93,23 @@ def _assignments(access: Access) -> str:
     return " ".join(f"{name}={value}" for name, value in files.items())
 
 
-def etcd_that_asks(
-    etcd: Path,
-    folder: Path,
-    environ: Mapping[str, str],
-    authority: Authority,
-    *,
-    processors: Mapping[str, Iterable[str]],
-    roots: Iterable[str],
-) -> dict[str, str]:
-    """Make the data of an ``etcd`` without arguments in ``folder``; the environment it runs in.
+def _write(file: Path, text: str) -> None:
+    file.write_text(text)
+    file.chmod(file.stat().st_mode | stat.S_IXUSR)
 
-    ``environ`` says where it listens; ``processors`` are all that come, each with the types of
-    configuration that it reads; ``roots`` are those of all systems in it.
-    """
-    tls = authority.etcd()
-    clients = {
-        name: value.replace("http://", "https://")
-        for name, value in environ.items()
-        if name.endswith("CLIENT_URLS")
-    }
-    secured = {
-        **environ,
-        **clients,
-        "ETCD_TRUSTED_CA_FILE": str(tls.cacert),
-        "ETCD_CERT_FILE": str(tls.cert),
-        "ETCD_KEY_FILE": str(tls.key),
-        "ETCD_CLIENT_CERT_AUTH": "true",
-    }
+
+def make_data(
+    etcd: Path, folder: Path, environ: Mapping[str, str], everybody: Coroutine[Any, Any, None]
+) -> None:
+    """What an ``etcd`` without arguments finds in ``folder``; ``everybody`` is let in by then."""
     command = [str(etcd), f"--data-dir={folder / 'default.etcd'}"]
     log = folder.with_suffix(".log")
-    process = spawn_tied(command, env=secured, output=log, signal=signal.SIGKILL)
+    process = spawn_tied(command, env=environ, output=log, signal=signal.SIGKILL)
     try:
-        root = authority.access(ROOT, secured["ETCD_ADVERTISE_CLIENT_URLS"])
-        asyncio.run(_admit_all(root, processors, roots))
+        asyncio.run(everybody)
     finally:
         process.terminate()
         process.wait()
-    return secured
 
 
 @tenacity.retry(
@@ -105,9 +118,10 @@ def etcd_that_asks(
     wait=tenacity.wait_fixed(0.05),
     reraise=True,
 )
-async def _admit_all(
-    root: Access, processors: Mapping[str, Iterable[str]], roots: Iterable[str]
+async def admit_all(
+    authority: Authority, endpoint: str, processors: Reads, roots: Iterable[str] = ("",)
 ) -> None:
-    """Below each root the same users, who then have roles in all of them."""
+    """Once etcd is there. Below each root the same users, who then have roles in all of them."""
+    root = authority.access(ROOT, endpoint)
     for keys in roots:
         await admit(root, Keyspace(keys), users_of(processors), processors)

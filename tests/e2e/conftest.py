@@ -6,8 +6,9 @@ On the second each process has a certificate of its own and no right but those o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import pytest
@@ -17,7 +18,7 @@ from kvconfig.devserver import EtcdBinary
 from kvconfig.devserver.probe import free_ports
 from tests.certificates import Authority
 from tests.documents import Step, etcd_at, reader, run
-from tests.identities import etcd_that_asks, guard
+from tests.identities import Reads, admit_all, guard, make_data
 from tests.privileges import Place
 
 PROCESSORS = ("a", "chunker", "query")
@@ -58,7 +59,7 @@ class Follow(Protocol):
         self,
         document: Path,
         *also: int,
-        processors: Mapping[str, Sequence[str]] = ...,
+        processors: Reads = ...,
         roots: Sequence[str] = ...,
     ) -> list[Step]: ...
 
@@ -72,7 +73,7 @@ def follow(
     def follow(
         document: Path,
         *also: int,
-        processors: Mapping[str, Sequence[str]] = {},
+        processors: Reads = MappingProxyType({}),
         roots: Sequence[str] = ("",),
     ) -> list[Step]:
         programs, folder = tmp_path / "programs", tmp_path / "folder"
@@ -80,17 +81,16 @@ def follow(
         folder.mkdir()
         client, peer, *others = free_ports(2 + len(also))
         where = etcd_at(client, peer)
+        etcds = {"etcd": etcd_binary.path, "etcdctl": etcdctl_path}
         if request.param == "open":
-            programs_of = reader(programs, etcd=etcd_binary.path, etcdctl=etcdctl_path)
+            environ = reader(programs, **etcds)
         else:
-            (tmp_path / "certificates").mkdir()
             authority = Authority(tmp_path / "certificates")
-            where = etcd_that_asks(
-                etcd_binary.path, folder, where, authority, processors=processors, roots=roots
-            )
-            guard(programs, authority, f"127.0.0.1:{client}", etcdctl=etcdctl_path)
-            programs_of = reader(programs, etcd=etcd_binary.path)
+            environ = reader(programs)
+            where = guard(programs, authority, where, **etcds)
+            everybody = admit_all(authority, f"127.0.0.1:{client}", processors, roots)
+            make_data(etcd_binary.path, folder, where, everybody)
         ports = dict(zip((2379, *also), (client, *others), strict=True))
-        return run(document, folder, {**programs_of, **where}, ports=ports)
+        return run(document, folder, {**environ, **where}, ports=ports)
 
     return follow

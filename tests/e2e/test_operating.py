@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 import yaml
 
 from kvconfig.devserver import EtcdBinary, EtcdUnavailable, find_etcd
 from kvconfig.devserver.probe import free_ports
+from tests.certificates import Authority
 from tests.conftest import REPOSITORY
 from tests.deployments import ALERTS
 from tests.documents import reader, run
+from tests.identities import admit_all, guard
 
 GUIDE = REPOSITORY / "docs" / "operating.md"
 PORTS = (12379, 12380, 22379, 22380, 32379, 32380, 42379, 42380, 7480, 9100)
@@ -45,8 +49,9 @@ def old_etcd() -> Path:
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl, which the guide uses")
+@pytest.mark.parametrize("kind", ["open", "guarded"])
 def test_the_guide_is_true(
-    etcd_binary: EtcdBinary, etcdctl_path: Path, old_etcd: Path, tmp_path: Path
+    etcd_binary: EtcdBinary, etcdctl_path: Path, old_etcd: Path, tmp_path: Path, kind: str
 ) -> None:
     """Deploy, upgrade, back up, restore, run out of space, and one disaster after another."""
     etcdutl = etcd_binary.path.with_name("etcdutl")
@@ -55,11 +60,27 @@ def test_the_guide_is_true(
     programs, folder = tmp_path / "programs", tmp_path / "folder"
     programs.mkdir()
     folder.mkdir()
-    etcds = {"etcd": etcd_binary.path, "etcd-3.5.1": old_etcd, "etcdutl": etcdutl}
-    environ = reader(programs, etcdctl=etcdctl_path, **etcds)
+    ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+    etcds = {"etcd": etcd_binary.path, "etcd-3.5.1": old_etcd}
+    to_be_done: list[Coroutine[Any, Any, None]] = []
+    if kind == "open":
+        environ = reader(programs, etcdctl=etcdctl_path, etcdutl=etcdutl, **etcds)
+    else:
+        authority = Authority(tmp_path / "certificates")
+        environ = reader(programs, etcdutl=etcdutl)
+        environ |= guard(programs, authority, {}, etcdctl=etcdctl_path, **etcds)
+        to_be_done.append(
+            admit_all(authority, f"127.0.0.1:{ports[12379]}", {"greet": (), "picky": ()})
+        )
     # A member that is not there yet is asked again the sooner.
     environ["ETCDCTL_COMMAND_TIMEOUT"] = "2s"
-    run(GUIDE, folder, environ, ports=dict(zip(PORTS, free_ports(len(PORTS)), strict=True)))
+
+    def tell(text: str) -> None:
+        if to_be_done and "is healthy" in text:  # all members are there
+            asyncio.run(to_be_done.pop())
+
+    run(GUIDE, folder, environ, ports=ports, tell=tell)
+    assert not to_be_done
 
 
 def test_every_alert_says_what_to_do() -> None:
