@@ -149,7 +149,7 @@ def connection(*, timeout: bool = True) -> Callable[[Function], Function]:
                 type=Duration(bare=True),
                 default="10s",
                 show_default=True,
-                help="How long each call may take.",
+                help="How long each call may take; on etcd itself, each attempt of up to three.",
             )(decorated)
         server = click.option(
             "--server",

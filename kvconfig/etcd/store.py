@@ -46,16 +46,21 @@ PAGE_SIZE = 5_000
 CAREFUL_PAGE_SIZE = MAX_RESPONSE_BYTES // (3 * 2**19)
 """Keys a page where pages are too large: as many as fit with etcd's largest values, 1.5 MiB."""
 
-_RETRY = tenacity.AsyncRetrying(
-    retry=tenacity.retry_if_exception_type(Unavailable),
-    stop=tenacity.stop_after_attempt(5),
-    wait=tenacity.wait_random_exponential(multiplier=0.05, max=1.0),
-    reraise=True,
-)
-"""How a call that changed nothing is tried again, over all endpoints."""
-
 _HAS_LEADER = (("hasleader", "true"),)
 """etcd then ends a watch on a member that has lost its leader, instead of falling silent."""
+
+
+def _retrying(timeout_s: float) -> tenacity.AsyncRetrying:
+    """How a call that changed nothing is tried again, over all endpoints, after a first attempt.
+
+    Where two members are silent there is time for a third.
+    """
+    return tenacity.AsyncRetrying(
+        retry=tenacity.retry_if_exception_type(Unavailable),
+        stop=tenacity.stop_after_attempt(5) | tenacity.stop_before_delay(2 * timeout_s),
+        wait=tenacity.wait_random_exponential(multiplier=0.05, max=1.0),
+        reraise=True,
+    )
 
 
 @asynccontextmanager
@@ -68,7 +73,8 @@ async def connect(
 ) -> AsyncIterator[EtcdStore]:
     """A store on the etcd cluster at ``access`` (or just its endpoints), closed on leaving.
 
-    ``timeout_s`` bounds each attempt of a call, ``silence_s`` how long a watch may hear nothing.
+    ``timeout_s`` bounds each attempt of a call, and three times that all of them; ``silence_s``
+    how long a watch may hear nothing.
     No connection is made before the first call.
     """
     if not isinstance(access, Access):
@@ -96,6 +102,7 @@ class EtcdStore:
         self._endpoints = Endpoints(access)
         self._tokens = Tokens(access.user, self._authenticate)
         self._timeout_s = timeout_s
+        self._retry = _retrying(timeout_s)
         self._page_size = page_size
         self._hub = WatchHub(
             self._open_watch, self._endpoints.failed, self._tokens, silence_s=silence_s
@@ -211,7 +218,7 @@ class EtcdStore:
         async def ask_without_token() -> pb.AuthenticateResponse:
             return await self._once("Auth/Authenticate", ask, Call(), ())
 
-        return (await _RETRY(ask_without_token)).token
+        return (await self._retry(ask_without_token)).token
 
     async def _unary(
         self, method: str, request: Message, response: type[Response], call: Call
@@ -223,7 +230,7 @@ class EtcdStore:
         try:
             return await self._with_token(method, ask, call)
         except Unavailable:
-            return await _RETRY(self._with_token, method, ask, call)
+            return await self._retry(self._with_token, method, ask, call)
 
     async def _with_token(self, method: str, ask: Ask[Response], call: Call) -> Response:
         """Ask; once more with a new token where the old one is not accepted any more."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import socket
 
 import pytest
 
+from flowsvc.service import FlowService
 from kvconfig.errors import RequestRefused, Unavailable
 from kvconfig.etcd import Access, connect
 from kvconfig.etcd.server import advise, parse_version
+from kvconfig.keyspace import Keyspace
 
 DEAD = "127.0.0.1:1"
 
@@ -31,6 +34,23 @@ async def test_nobody_there_is_said_after_a_bounded_time() -> None:
             await store.read(b"/nothing")
         assert refused.value.endpoints == (DEAD,)
         assert store.calls["KV/Range"] <= 6
+
+
+async def test_where_two_are_silent_a_third_is_asked_in_time(etcd_endpoint: str) -> None:
+    """All attempts together take at most three times as long as one; FlowService opens so too."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("127.0.0.1", 0)) as other,
+    ):
+        silent = [f"127.0.0.1:{server.getsockname()[1]}" for server in (one, other)]
+        async with connect([*silent, etcd_endpoint], timeout_s=0.5) as store:
+            assert await store.read(b"/nothing") is None
+            assert store.calls["KV/Range"] == 3
+        async with connect(silent, timeout_s=0.5) as store:
+            with pytest.raises(Unavailable, match="DEADLINE_EXCEEDED"):
+                async with FlowService(store, Keyspace()):
+                    pass
+            assert store.calls["KV/Range"] <= 3
 
 
 async def test_members_say_what_they_are(
