@@ -211,9 +211,8 @@ class _Carrier:
             self.report.outcomes.setdefault(f"{type_}/{key}", "equal")
 
     async def _put_missing(self, items: Mapping[tuple[str, str], Any]) -> None:
-        found = {
-            (item.type, item.key): encode(item.value) for item in await self._config.get_many(items)
-        }
+        there = (await self._config.get_many(items)).whole()
+        found = {(item.type, item.key): encode(item.value) for item in there}
         missing = {}
         for name, value in items.items():
             if name not in found:
