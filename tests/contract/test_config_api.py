@@ -155,8 +155,8 @@ async def test_each_bad_value_among_good_ones_is_told_and_the_good_ones_are_read
         with pytest.raises(InvalidValue):
             found.whole()
     assert await config.keys("t") == sorted([*good, *bad])
-    for key in bad:
-        with pytest.raises(InvalidValue, match=bad[key].says) as refused:
+    for key, why in bad.items():
+        with pytest.raises(InvalidValue, match=why.says) as refused:
             await config.get("t", key)
         assert refused.value.key == ks.item("t", key)
 
