@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = ["tell_left_out"]
 
+_PUTS = {
+    "flow-blueprint": "blueprint put",
+    "parameter-type": "parameter-type put",
+    "schema": "config schema put",
+}
+"""What replaces one of these types, from a file."""
+
 
 def tell_left_out(found: Iterable[Unreadable]) -> None:
     """A line for each."""
@@ -22,18 +29,17 @@ def tell_left_out(found: Iterable[Unreadable]) -> None:
 
 
 def _cure(unreadable: Unreadable) -> str:
-    """What takes it out of the way, or mends it."""
+    """What mends it, or takes it out of the way."""
     from shlex import quote
 
     from kvconfig.keyspace import RESERVED_TYPES
 
-    type_, key = unreadable.type, unreadable.key
-    if not key:
+    type_, key = unreadable.type, quote(unreadable.key)
+    if not unreadable.key:
         return "somebody wrote it by hand: read it, and delete it with etcdctl"
-    if type_ == "schema":
-        return f"`flowctl config schema put {key} FILE` replaces it"
-    if owner := RESERVED_TYPES.get(type_):
-        return f"it is written by {owner}: see `flowctl fsck`"
-    name = f"{type_} {quote(key)}"
-    put, delete = (f"`flowctl config {what}`" for what in (f"put {name} VALUE", f"delete {name}"))
-    return f"{put} replaces it, {delete} removes it"
+    if type_ in _PUTS:
+        return f"`flowctl {_PUTS[type_]} {key} FILE` replaces it"
+    if type_ in RESERVED_TYPES:
+        return f"{RESERVED_TYPES[type_]} should have written it: see `flowctl fsck`"
+    put, delete = f"put {type_} {key} VALUE", f"delete {type_} {key}"
+    return f"`flowctl config {put}` replaces it, `flowctl config {delete}` removes it"

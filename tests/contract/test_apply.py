@@ -69,6 +69,19 @@ async def test_what_cannot_be_read_is_replaced_and_pruned(applier):
     assert [each.key for each in found.unreadable] == ["x"]
 
 
+async def test_a_schema_that_cannot_be_read_is_not_taken_for_none(applier):
+    """Nothing is written unchecked: it is named, and a schema in its place lets things go on."""
+    system = applier.system
+    await system.store.commit(Txn(then=(Put(system.ks.schema("t"), b"{"),)))
+    before = await system.everything()
+    with pytest.raises(InvalidValue) as raised:
+        await applier.apply({"t": {"a": 1}})
+    assert raised.value.key == system.ks.schema("t")
+    assert await system.everything() == before
+    await system.config.put_schema("t", {"type": "integer"})
+    assert names(await applier.apply({"t": {"a": 1}})) == ["created t/a"]
+
+
 async def test_what_the_files_no_longer_hold_is_pruned_if_so_said(applier):
     """Whole types too; without a prune it is left, told, and still owned. Flows go first."""
     await applier.apply(SEED)

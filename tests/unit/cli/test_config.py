@@ -385,7 +385,7 @@ def test_what_cannot_be_read_is_left_out_and_told_with_its_cure(stands, store, c
         ("left out: /prompt/a bad: not JSON: ", f"{put} replaces it, {delete} removes it"),
     ]
     of_all = [
-        ("left out: /flow/f1: ", "it is written by the flow service: see `flowctl fsck`"),
+        ("left out: /flow/f1: ", "the flow service should have written it: see `flowctl fsck`"),
         *of_prompt,
         ("left out: /schema/x: not JSON: ", "`flowctl config schema put x FILE` replaces it"),
     ]
