@@ -100,8 +100,8 @@ class Found(list[T]):
 
     def whole(self) -> Self:
         """The same, for who needs all of it. Raises ``InvalidValue`` where some is unreadable."""
-        for unreadable in self.unreadable:
-            raise unreadable.error()
+        if self.unreadable:
+            raise self.unreadable[0].error()
         return self
 
     def all_in_order(self) -> Iterator[T | Unreadable]:
