@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 
 from flowsvc.api import config_methods as methods
 from flowsvc.api.calls import Caller, message_of
-from flowsvc.api.config_convert import change_from, item_from, json_to
+from flowsvc.api.config_convert import change_from, item_from, json_to, unreadable_from
 from flowsvc.api.methods import Method
 from flowsvc.api.tls import Credentials
 from flowsvc.api.v1 import config_pb2 as pb
@@ -98,8 +98,12 @@ class ConfigClient(Caller, Configuration):
         self, method: Method[Any, Any], request: Message, part: Callable[[Any], T]
     ) -> AsyncGenerator[Found[T], None]:
         async with aclosing(self._pieces(method, request)) as pieces:
-            async for items, revision in pieces:
-                yield Found(map(part, items), revision=revision)
+            async for piece in pieces:
+                yield Found(
+                    map(part, getattr(piece, method.items)),
+                    revision=Revision(piece.revision),
+                    unreadable=map(unreadable_from, piece.unreadable),
+                )
 
     def changes(self, type_: str, key: str = "") -> AsyncGenerator[ConfigChanges, None]:
         """See :meth:`kvconfig.config.Configuration.changes`. Connects again when it is cut.

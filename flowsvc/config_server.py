@@ -12,12 +12,12 @@ from typing import Any, TypeAlias, TypeVar
 from google.protobuf.message import Message
 
 from flowsvc.api import config_methods as methods
-from flowsvc.api.config_convert import change_to, item_to, json_from
+from flowsvc.api.config_convert import change_to, item_to, json_from, unreadable_to
 from flowsvc.api.methods import Method
 from flowsvc.api.pieces import pieces_of
 from flowsvc.api.v1 import config_pb2 as pb
 from flowsvc.errors import Finding, InvalidInput
-from kvconfig.config import ConfigItem, Configuration, Found
+from kvconfig.config import ConfigItem, Configuration, Found, Unreadable
 
 __all__ = ["CALLS", "list_", "watch"]
 
@@ -33,11 +33,17 @@ async def list_(
     """What a method that answers in pieces gives; one piece at least, for its revision."""
     async with aclosing(_PAGES[method](config, request)) as pages:
         async for page in pages:
-            for piece in list(pieces_of(map(_part, page))) or [[]]:
-                yield method.response(**{method.items: piece, "revision": page.revision})
+            for piece in list(pieces_of(map(_part, page.all_in_order()))) or [[]]:
+                parts: dict[str, list[Any]] = {field: [] for field in method.parts}
+                for part in piece:
+                    unreadable = isinstance(part, pb.Unreadable)
+                    parts["unreadable" if unreadable else method.items].append(part)
+                yield method.response(**parts, revision=page.revision)
 
 
-def _part(found: ConfigItem | str) -> Any:
+def _part(found: ConfigItem | Unreadable | str) -> Any:
+    if isinstance(found, Unreadable):
+        return unreadable_to(found)
     return found if isinstance(found, str) else item_to(found)
 
 

@@ -239,6 +239,14 @@ class Keyspace:
         type_, _, name = self._text(key).partition("/")
         return ItemName(check_name(type_, "type"), check_item_key(name))
 
+    def type_of(self, key: bytes) -> str:
+        """Of which type a key below the root is, whatever else it says; ``""`` where of none."""
+        name, slash, _ = key.removeprefix(self._base.encode()).partition(b"/")
+        try:
+            return check_name(name.decode(), "type") if slash else ""
+        except (InvalidName, UnicodeDecodeError):
+            return ""
+
     # -- inside ------------------------------------------------------------------------------
 
     def _key(self, *parts: str) -> bytes:

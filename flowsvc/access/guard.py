@@ -140,10 +140,11 @@ class Visit:
             self._revision = getattr(answer, "revision", 0)
             self._op = getattr(answer, "op", self._op)
         if (see := self._sight()) is not None:
-            items = getattr(answer, self._method.items)
-            kept = [item for item in items if see(item)]
-            del items[:]
-            items.extend(kept)
+            for field in self._method.parts:
+                parts = getattr(answer, field)
+                kept = [part for part in parts if see(part)]
+                del parts[:]
+                parts.extend(kept)
         return answer
 
     def shows(self, item: Message) -> bool:

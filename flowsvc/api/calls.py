@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterable
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -27,7 +28,6 @@ from flowsvc.api.way import Way
 from flowsvc.errors import FlowServiceError, Forbidden, Unauthenticated
 from kvconfig.backoff import Backoff
 from kvconfig.errors import InvalidValue, KvError, OutcomeUnknown, RequestTooLarge, Unavailable
-from kvconfig.model import Revision
 
 __all__ = ["Caller", "ServerUnavailable", "Told", "message_of"]
 
@@ -154,20 +154,19 @@ class Caller:
         pieces = await self._attempts(method, call)
         return [item for piece in pieces for item in getattr(piece, method.items)]
 
-    async def _pieces(
-        self, method: Method[Req, Resp], request: Req
-    ) -> AsyncGenerator[tuple[Sequence[Any], Revision], None]:
-        """The items of each piece, with the revision of all of them, as they come.
+    async def _pieces(self, method: Method[Req, Resp], request: Req) -> AsyncGenerator[Any, None]:
+        """The pieces, all of one revision, as they come.
 
-        Where it is cut it goes on: asked again at the same revision, it gives the same items.
+        Where it is cut it goes on: asked again at the same revision, it gives the same parts.
         """
         stream: Any = None
-        had = over = 0  # how many items came; how many of these come again
+        had: Counter[str] = Counter()  # by field: how many parts came
+        over: Counter[str] = Counter()  # and how many of these come again
 
         async def read(timeout_s: float, *, lost: bool) -> Any:
             nonlocal stream, over
             if stream is None:
-                stream, over = self._call(method)(request, metadata=self._metadata()), had
+                stream, over = self._call(method)(request, metadata=self._metadata()), had.copy()
             try:
                 async with asyncio.timeout(timeout_s):
                     return await stream.read()
@@ -180,12 +179,14 @@ class Caller:
 
         try:
             while (piece := await self._attempts(method, read)) is not grpc.aio.EOF:
-                items = getattr(piece, method.items)
                 setattr(request, "revision", piece.revision)  # noqa: B010 - all such have it
-                fresh = items[over:]
-                over -= len(items) - len(fresh)
-                had += len(fresh)
-                yield fresh, Revision(piece.revision)
+                for field in method.parts:
+                    parts = getattr(piece, field)
+                    again = min(over[field], len(parts))
+                    over[field] -= again
+                    del parts[:again]
+                    had[field] += len(parts)
+                yield piece
         finally:
             if stream is not None:
                 stream.cancel()

@@ -9,10 +9,19 @@ from typing import Any
 
 from flowsvc.api.v1 import config_pb2 as pb
 from kvconfig.codec import encode, parse_json
-from kvconfig.config import ConfigChange, ConfigItem
+from kvconfig.config import ConfigChange, ConfigItem, Unreadable
 from kvconfig.model import Revision
 
-__all__ = ["change_from", "change_to", "item_from", "item_to", "json_from", "json_to"]
+__all__ = [
+    "change_from",
+    "change_to",
+    "item_from",
+    "item_to",
+    "json_from",
+    "json_to",
+    "unreadable_from",
+    "unreadable_to",
+]
 
 
 def json_to(value: object) -> str:
@@ -44,6 +53,30 @@ def item_from(message: pb.Item) -> ConfigItem:
         value=json_from(message.value, of=f"/{message.type}/{message.key}"),
         mod_revision=Revision(message.revision),
         version=message.version,
+    )
+
+
+def unreadable_to(unreadable: Unreadable) -> pb.Unreadable:
+    """What cannot be read, and why."""
+    return pb.Unreadable(
+        type=unreadable.type,
+        key=unreadable.key,
+        raw=unreadable.raw,
+        reason=unreadable.reason,
+        path=unreadable.path,
+        revision=unreadable.mod_revision,
+    )
+
+
+def unreadable_from(message: pb.Unreadable) -> Unreadable:
+    """The inverse of :func:`unreadable_to`."""
+    return Unreadable(
+        type=message.type,
+        key=message.key,
+        raw=message.raw,
+        reason=message.reason,
+        path=message.path,
+        mod_revision=Revision(message.revision),
     )
 
 

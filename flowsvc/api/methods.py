@@ -111,6 +111,12 @@ class Method(Generic[Req, Resp]):
         field, *_ = self.response.DESCRIPTOR.fields
         return field.name
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The fields that say something of one thing each: its items, and what is unreadable."""
+        told = "unreadable" in self.response.DESCRIPTOR.fields_by_name
+        return (self.items, "unreadable") if told else (self.items,)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ChangeMethod(Method[Any, pb.Done]):

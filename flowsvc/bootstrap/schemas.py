@@ -49,7 +49,8 @@ class Schemas(Part):
         """See :class:`Part`."""
         if not self._seed.item_types and SCHEMA not in self._seed.types:
             return
-        standing = {item.key: item for item in await self._work.items.config.list(SCHEMA)}
+        schemas = (await self._work.items.config.list(SCHEMA)).whole()
+        standing = {item.key: item for item in schemas}
         for type_, schema in self._seed.schemas.items():
             found = standing.pop(type_, None)
             outcome = compared(self._work, schema.document, found.value if found else ABSENT)

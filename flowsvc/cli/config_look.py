@@ -22,10 +22,11 @@ from flowsvc.cli.output import (
     show,
 )
 from flowsvc.cli.settings import Settings, ask_config, connection_options
+from flowsvc.cli.unreadable import tell_left_out
 
 if TYPE_CHECKING:
     from flowsvc.seed.writing import Writer
-    from kvconfig.config import ConfigChange, ConfigChanges, ConfigItem, Configuration
+    from kvconfig.config import ConfigChange, ConfigChanges, ConfigItem, Configuration, Found
 
 __all__ = ["dump", "get", "list_", "name_of", "not_found", "watch"]
 
@@ -65,6 +66,9 @@ def get(
     is, -o jsonl the same with a line for each item, and -o value only the values: a text as it is,
     anything else as JSON on a line. The exit code is 3 where a KEY is not there.
 
+    Of many, what cannot be read is left out and told on stderr, and the exit code is 1. One alone
+    that cannot be read is an error.
+
     \b
     Example:
       flowctl config get prompt
@@ -76,11 +80,12 @@ def get(
         raise click.UsageError("give KEY or --under, not both")
     one = len(set(keys)) == 1
 
-    async def question(config: Configuration) -> Sequence[ConfigItem]:
+    async def question(config: Configuration) -> Found[ConfigItem]:
         at = revision or 0
-        if keys:
-            return await config.get_many([(type_, key) for key in keys], revision=at)
-        return await config.list(type_, under, revision=at)
+        if not keys:
+            return await config.list(type_, under, revision=at)
+        found = await config.get_many([(type_, key) for key in keys], revision=at)
+        return found.whole() if one else found
 
     found = ask_config(settings, question)
     if output == "value":
@@ -93,9 +98,12 @@ def get(
             show(found[0], ITEM, output)
     elif found or not keys:
         show(list(found), ITEM, output)
-    missing = set(keys) - {item.key for item in found}
+    tell_left_out(found.unreadable)
+    missing = set(keys) - {each.key for each in found.all_in_order()}
     if missing:
         raise not_found(type_, [key for key in dict.fromkeys(keys) if key in missing])
+    if found.unreadable:
+        raise click.exceptions.Exit(1)
 
 
 @click.command("list")
@@ -109,6 +117,8 @@ def list_(
 ) -> None:
     """List the types there are, or the keys of TYPE. No value is read for it.
 
+    What stands among the keys of TYPE and can be none is told on stderr, and the exit code is 1.
+
     \b
     Example:
       flowctl config list
@@ -121,6 +131,9 @@ def list_(
         wanted = type_
         keys = ask_config(settings, lambda config: config.keys(wanted, under, revision=at))
         show(list(keys), KEY, output)
+        tell_left_out(keys.unreadable)
+        if keys.unreadable:
+            raise click.exceptions.Exit(1)
     else:
         show(list(ask_config(settings, lambda config: config.types(revision=at))), TYPE, output)
 
@@ -172,6 +185,9 @@ def dump(*, settings: Settings, output: str, types: tuple[str, ...], revision: i
     of each as well. Without a TYPE this is all types, those of the flow service too. The revision
     goes to stderr. (`flowctl export` writes what `flowctl import` takes.)
 
+    What cannot be read is left out and told on stderr; the last line says then that this is not
+    everything, and the exit code is 1.
+
     \b
     Example:
       flowctl config dump > everything.json
@@ -180,12 +196,13 @@ def dump(*, settings: Settings, output: str, types: tuple[str, ...], revision: i
 
     from flowsvc.seed.writing import writer
 
-    async def question(config: Configuration) -> tuple[int, int]:
-        had = at = 0
+    async def question(config: Configuration) -> tuple[int, int, int]:
+        had = at = lost = 0
         document, section = writer("json", sys.stdout.buffer), ""
         async with aclosing(config.everything(*types, revision=revision or 0)) as pages:
             async for page in pages:
-                had, at = had + len(page), page.revision
+                had, at, lost = had + len(page), page.revision, lost + len(page.unreadable)
+                tell_left_out(page.unreadable)
                 if output == "jsonl":
                     _print_lines(map(as_json, page))
                 else:
@@ -193,10 +210,13 @@ def dump(*, settings: Settings, output: str, types: tuple[str, ...], revision: i
         if output == "json":
             document.end()
             sys.stdout.buffer.flush()
-        return had, at
+        return had, at, lost
 
-    had, at = ask_config(settings, question)
-    click.echo(f"{count(had, 'item')} at revision {at}", err=True)
+    had, at, lost = ask_config(settings, question)
+    not_all = f"; not complete: {lost} left out" if lost else ""
+    click.echo(f"{count(had, 'item')} at revision {at}{not_all}", err=True)
+    if lost:
+        raise click.exceptions.Exit(1)
 
 
 # -- in words ------------------------------------------------------------------------------------

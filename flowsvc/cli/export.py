@@ -48,8 +48,12 @@ def command(
 
     It is what stands in etcd at one revision, as a seed for `flowctl import` and `flowctl
     bootstrap`; flows are what they were started with. What follows from that (variants, history,
-    who runs what) is not in it. What cannot be exported, such as a value that is not JSON, is told
-    on stderr and left out, and the exit code is 1.
+    who runs what) is not in it.
+
+    What cannot be exported, such as a value that is not JSON, is left out, so that it does not keep
+    the rest from being saved. It is told on stderr; the last line says then that this is not
+    complete, and the exit code is 1. `flowctl config put` or `delete` mends an item, `flowctl fsck`
+    says what mends the rest.
 
     \b
     Example:
@@ -71,7 +75,8 @@ def command(
         click.echo(printable(f"left out: {finding.path}: {finding.message}"), err=True)
     for line in counted({type_: str(count) for type_, count in sorted(exported.counts.items())}):
         click.echo(line, err=True)
-    click.echo(f"at revision {exported.revision}", err=True)
+    not_all = "; not complete: see above" if exported.left_out else ""
+    click.echo(f"at revision {exported.revision}{not_all}", err=True)
     if exported.left_out:
         raise click.exceptions.Exit(1)
 

@@ -211,12 +211,15 @@ class _Carrier:
             self.report.outcomes.setdefault(f"{type_}/{key}", "equal")
 
     async def _put_missing(self, items: Mapping[tuple[str, str], Any]) -> None:
-        found = {
-            (item.type, item.key): encode(item.value) for item in await self._config.get_many(items)
-        }
+        there = await self._config.get_many(items)
+        found = {(item.type, item.key): encode(item.value) for item in there}
+        unreadable = {(each.type, each.key): each for each in there.unreadable}
         missing = {}
         for name, value in items.items():
-            if name not in found:
+            if name in unreadable:
+                path = child(child("$", name[0]), name[1])
+                self._note("/".join(name), self._failed(path, unreadable[name].error()))
+            elif name not in found:
                 missing[name] = value
             else:
                 same = encode(value) == found[name]

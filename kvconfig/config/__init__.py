@@ -18,7 +18,8 @@ push of all to all      ``changes``, ``watch``       ``WatchConfig``; ``watch``
 There a value is text, and the version counts all writes of anything. Here a value is JSON, every
 answer says as of which revision of etcd it is true, many are written at once or not at all, a write
 can have conditions and a type a schema, and who watches hears of what changed and of nothing else.
-What is not there is left out of the answer to a ``get``; there it is a ``None``.
+What is not there is left out of the answer to a ``get``; there it is a ``None``. What
+cannot be read is told beside the rest, and the rest is read.
 """
 
 from kvconfig.config.client import Config
@@ -29,6 +30,7 @@ from kvconfig.config.port import (
     Configuration,
     Found,
     Removed,
+    Unreadable,
 )
 from kvconfig.config.schema import Schema
 
@@ -41,4 +43,5 @@ __all__ = [
     "Found",
     "Removed",
     "Schema",
+    "Unreadable",
 ]

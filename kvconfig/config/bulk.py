@@ -1,7 +1,7 @@
 """Items by the thousand, as they stand: what it takes to export, to compare and to import them.
 
-:class:`kvconfig.config.Config` raises for what it cannot read; here that is told as well, and the
-rest goes on. Values are in canonical form, so that two are equal exactly when their bytes are.
+Values are in canonical form, so that two are equal exactly when their bytes are. What cannot be
+read is in its place among the rest.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 
 from kvconfig.codec import canonical, encode, parse_json
 from kvconfig.config.client import Config
-from kvconfig.config.port import ConfigItem, Configuration
+from kvconfig.config.port import ConfigItem, Configuration, Unreadable
 from kvconfig.errors import Conflict, InvalidName, InvalidValue, TooManyOperations
 from kvconfig.keys import Range, check_item_key, one
 from kvconfig.keyspace import ItemName, Keyspace
@@ -190,10 +190,7 @@ class Bulk(ItemPort):
 
 
 class AskedBulk(ItemPort):
-    """:class:`ItemPort` by way of the calls that everybody has: where the store is out of reach.
-
-    What is no item by its key is passed over, and ``InvalidValue`` raised for what is not JSON.
-    """
+    """:class:`ItemPort` by way of the calls that everybody has: where the store is out of reach."""
 
     _KEYS = Keyspace()  # its root is the affair of who answers
 
@@ -214,13 +211,13 @@ class AskedBulk(ItemPort):
         """See :class:`ItemPort`."""
         async with aclosing(self.config.everything(self._type(range_), revision=revision)) as pages:
             async for page in pages:
-                yield [self._as_standing(item) for item in page]
+                yield [self._as_standing(each) for each in page.all_in_order()]
 
     async def look_up(self, names: Sequence[ItemName]) -> list[Standing | None]:
         """See :class:`ItemPort`."""
-        found = {(item.type, item.key): item for item in await self.config.get_many(names)}
-        items = [found.get(name) for name in names]
-        return [None if item is None else self._as_standing(item) for item in items]
+        there = (await self.config.get_many(names)).all_in_order()
+        found = {(each.type, each.key): self._as_standing(each) for each in there}
+        return [found.get(name) for name in names]
 
     async def write(
         self, writes: Sequence[Write], schemas: Mapping[str, int], *, fresh: bool = False
@@ -249,6 +246,9 @@ class AskedBulk(ItemPort):
     def _type(self, range_: Range) -> str:
         return range_.start.decode().strip("/")
 
-    def _as_standing(self, item: ConfigItem) -> Standing:
-        name = ItemName(item.type, item.key)
-        return Standing(self._KEYS.item(*name), name, encode(item.value), item.mod_revision)
+    def _as_standing(self, each: ConfigItem | Unreadable) -> Standing:
+        name = ItemName(each.type, each.key) if each.key else None
+        if isinstance(each, Unreadable):
+            return Standing(each.raw, name, None, each.mod_revision, each.reason)
+        raw = self._KEYS.item(each.type, each.key)
+        return Standing(raw, name, encode(each.value), each.mod_revision)

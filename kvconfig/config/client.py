@@ -8,18 +8,25 @@ schema changes at the same moment.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from kvconfig.codec import encode, parse_json
 from kvconfig.config.following import follow
-from kvconfig.config.port import ConfigChanges, ConfigItem, Configuration, Found, Removed
+from kvconfig.config.port import (
+    ConfigChanges,
+    ConfigItem,
+    Configuration,
+    Found,
+    Removed,
+    Unreadable,
+)
 from kvconfig.config.schema import Schema
 from kvconfig.errors import (
     Conflict,
     InvalidName,
+    InvalidValue,
     KvError,
     OutcomeUnknown,
     SchemaNotMet,
@@ -27,7 +34,7 @@ from kvconfig.errors import (
     TransactionAborted,
 )
 from kvconfig.informer import Informer
-from kvconfig.keys import Range, check_name, one, prefix
+from kvconfig.keys import Range, one, prefix
 from kvconfig.keyspace import ItemName, Keyspace
 from kvconfig.model import KeyValue, Revision
 from kvconfig.records import AppliedRecord
@@ -115,8 +122,8 @@ class Config(Configuration):
         """See :meth:`Configuration.get_many`."""
         keys = [self._ks.item(*name) for name in dict.fromkeys(names)]
         stands = await self._read(keys, Revision(revision))
-        items = [self._item(kv) for key in keys if (kv := stands.at[key]) is not None]
-        return Found(items, revision=stands.revision)
+        there = [kv for key in keys if (kv := stands.at[key]) is not None]
+        return self._found(there, stands.revision)
 
     async def types(self, *, revision: int = 0) -> Found[str]:
         """See :meth:`Configuration.types`: a read for each, and none of values."""
@@ -131,8 +138,8 @@ class Config(Configuration):
                 if not items:
                     break
                 name, slash, _ = items[0].key.removeprefix(base).partition(b"/")
-                with suppress(InvalidName, UnicodeDecodeError):  # nobody's
-                    found += [check_name(name.decode(), "type")] if slash else []
+                type_ = self._ks.type_of(items[0].key)
+                found += [type_] if type_ else []  # else it is nobody's
                 # What comes next in byte order: "0" follows "/".
                 rest = Range(base + name + (b"0" if slash else b"\0"), rest.end)
         return found
@@ -141,8 +148,13 @@ class Config(Configuration):
         """See :meth:`Configuration.keys`."""
         range_ = self._range(type_, under)
         page = await list_all(self._store, range_, revision=Revision(revision), keys_only=True)
-        keys = [self._ks.parse_item(kv.key).key for kv in page.items]
-        return Found(keys, revision=page.revision)
+        found: Found[str] = Found(revision=page.revision)
+        for kv in page.items:
+            try:
+                found.append(self._ks.parse_item(kv.key).key)
+            except InvalidName as error:
+                found.unreadable.append(self._no_item(kv, error))
+        return found
 
     def values(
         self, type_: str, under: str = "", *, revision: int = 0
@@ -153,7 +165,7 @@ class Config(Configuration):
     def everything(self, *types: str, revision: int = 0) -> AsyncGenerator[Found[ConfigItem], None]:
         """See :meth:`Configuration.everything`."""
         ranges = self._ks.type_ranges(types) if types else self._ks.all_types()
-        return self._pages(ranges, revision, pass_over=(InvalidName,))
+        return self._pages(ranges, revision)
 
     def changes(self, type_: str, key: str = "") -> AsyncGenerator[ConfigChanges, None]:
         """See :meth:`Configuration.changes`."""
@@ -255,18 +267,46 @@ class Config(Configuration):
         return prefix(self._ks.item(type_, under) + b"/") if under else self._ks.type_range(type_)
 
     async def _pages(
-        self, ranges: Iterable[Range], revision: int, *, pass_over: tuple[type[KvError], ...] = ()
+        self, ranges: Iterable[Range], revision: int
     ) -> AsyncGenerator[Found[ConfigItem], None]:
         """What is in all of ``ranges``, as of one revision."""
         at_one = Revision(revision)
         for range_ in ranges:
             async for page in self._store.list(range_, revision=at_one):
                 at_one = page.revision
-                found: Found[ConfigItem] = Found(revision=at_one)
-                for kv in page.items:
-                    with suppress(*pass_over):
-                        found.append(self._item(kv))
-                yield found
+                yield self._found(page.items, at_one)
+
+    def _found(self, there: Iterable[KeyValue], revision: Revision) -> Found[ConfigItem]:
+        """What was read, with what cannot be read set aside."""
+        found: Found[ConfigItem] = Found(revision=revision)
+        for kv in there:
+            try:
+                found.append(self._item(kv))
+            except InvalidName as error:
+                found.unreadable.append(self._no_item(kv, error))
+            except InvalidValue as error:
+                found.unreadable.append(self._no_value(kv, error))
+        return found
+
+    def _no_item(self, kv: KeyValue, error: InvalidName) -> Unreadable:
+        return Unreadable(
+            type=self._ks.type_of(kv.key),
+            key="",
+            raw=kv.key,
+            reason=str(error),
+            mod_revision=kv.mod_revision,
+        )
+
+    def _no_value(self, kv: KeyValue, error: InvalidValue) -> Unreadable:
+        name = self._ks.parse_item(kv.key)
+        return Unreadable(
+            type=name.type,
+            key=name.key,
+            raw=kv.key,
+            reason=error.reason,
+            path=error.path,
+            mod_revision=kv.mod_revision,
+        )
 
     def _item(self, kv: KeyValue) -> ConfigItem:
         name = self._ks.parse_item(kv.key)

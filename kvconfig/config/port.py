@@ -9,19 +9,29 @@ is true.
 
 from __future__ import annotations
 
+import heapq
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any, Self, TypeVar
 
 import msgspec
 
 from kvconfig.codec import encode
+from kvconfig.errors import InvalidValue, show_key
 from kvconfig.keys import check_name
 from kvconfig.model import Revision
 from kvconfig.records import AppliedRecord, decode_applied
 
-__all__ = ["ConfigChange", "ConfigChanges", "ConfigItem", "Configuration", "Found", "Removed"]
+__all__ = [
+    "ConfigChange",
+    "ConfigChanges",
+    "ConfigItem",
+    "Configuration",
+    "Found",
+    "Removed",
+    "Unreadable",
+]
 
 T = TypeVar("T")
 
@@ -36,12 +46,46 @@ class ConfigItem(msgspec.Struct, frozen=True, kw_only=True):
     version: int
 
 
-class Found(list[T]):
-    """What was found, in order, as of ``revision`` (0: nothing was looked for)."""
+class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands at ``raw``, a whole key, and is no item that can be read.
 
-    def __init__(self, found: Iterable[T] = (), *, revision: Revision = Revision(0)) -> None:
+    ``reason`` says why, ``path`` where in the value, which itself is not told. ``type`` and ``key``
+    are an item's: it can be put anew, and deleted. Where ``raw`` is the key of none, ``key`` is
+    empty, and ``type`` too where it tells none: only the store's own tools remove that.
+    """
+
+    type: str
+    key: str
+    raw: bytes
+    reason: str
+    mod_revision: Revision
+    path: str = "$"
+
+    def __str__(self) -> str:
+        place = "" if self.path == "$" else f"at {self.path}: "
+        return f"{show_key(self.raw)}: {place}{self.reason}"
+
+    def error(self) -> InvalidValue:
+        """What a read of this alone raises."""
+        return InvalidValue(self.reason, path=self.path, key=self.raw)
+
+
+class Found(list[T]):
+    """What was found, in order, as of ``revision`` (0: nothing was looked for).
+
+    ``unreadable`` is what stands there too and cannot be read, in order: it is not in the list.
+    """
+
+    def __init__(
+        self,
+        found: Iterable[T] = (),
+        *,
+        revision: Revision = Revision(0),
+        unreadable: Iterable[Unreadable] = (),
+    ) -> None:
         super().__init__(found)
         self.revision = revision
+        self.unreadable = list(unreadable)
 
     @classmethod
     async def together(cls, pages: AsyncGenerator[Found[T], None]) -> Found[T]:
@@ -50,8 +94,26 @@ class Found(list[T]):
         async with aclosing(pages):
             async for page in pages:
                 found += page
+                found.unreadable += page.unreadable
                 found.revision = page.revision
         return found
+
+    def whole(self) -> Self:
+        """The same, for who needs all of it. Raises ``InvalidValue`` where some is unreadable."""
+        if self.unreadable:
+            raise self.unreadable[0].error()
+        return self
+
+    def all_in_order(self) -> Iterator[T | Unreadable]:
+        """The list and what is unreadable, together in the order of keys where each is."""
+        return heapq.merge(self, self.unreadable, key=_place) if self.unreadable else iter(self)
+
+
+def _place(part: object) -> bytes:
+    """What the order of keys goes by. What has no key comes early, and so is in nobody's way."""
+    if isinstance(part, ConfigItem | Unreadable):
+        return f"{part.type}/{part.key}".encode()
+    return str(part).encode()
 
 
 class Removed(int):
@@ -101,6 +163,10 @@ class Configuration(ABC):
     Every method raises ``InvalidName`` for what cannot be one, and a ``StoreError`` as the store
     says. Reads are linearizable, or, given a ``revision``, of what stood then: ``Compacted`` where
     that is forgotten. Every write is one transaction.
+
+    Anybody may have written to the store. A read of many passes over what cannot be read and tells
+    it beside the rest, as :attr:`Found.unreadable`. No write looks at what it replaces or removes,
+    so either is the cure.
     """
 
     # -- reading -----------------------------------------------------------------------------
@@ -109,10 +175,7 @@ class Configuration(ABC):
     async def get_many(
         self, names: Iterable[tuple[str, str]], *, revision: int = 0
     ) -> Found[ConfigItem]:
-        """Those of ``names`` that are there, in their order, as of one revision.
-
-        Raises ``InvalidValue`` where one is not JSON.
-        """
+        """Those of ``names`` that are there, in their order, as of one revision."""
 
     @abstractmethod
     async def types(self, *, revision: int = 0) -> Found[str]:
@@ -120,7 +183,10 @@ class Configuration(ABC):
 
     @abstractmethod
     async def keys(self, type_: str, under: str = "", *, revision: int = 0) -> Found[str]:
-        """The keys that :meth:`list` would give, without reading the values."""
+        """The keys that there are items at, without reading the values.
+
+        So it has those of values that cannot be read; only what is no key of an item is unreadable.
+        """
 
     @abstractmethod
     def values(
@@ -135,8 +201,7 @@ class Configuration(ABC):
     def everything(self, *types: str, revision: int = 0) -> AsyncGenerator[Found[ConfigItem], None]:
         """All items of all types, or of ``types``: page by page, in the order of keys.
 
-        As of one revision, and otherwise as :meth:`values`. What is no item of this system, by its
-        key, is passed over.
+        As of one revision, and otherwise as :meth:`values`. Other roots are not looked at.
         """
 
     @abstractmethod
@@ -152,14 +217,11 @@ class Configuration(ABC):
 
     async def get(self, type_: str, key: str, *, revision: int = 0) -> ConfigItem | None:
         """One item, or ``None``. Raises ``InvalidValue`` where it is not JSON."""
-        found = await self.get_many([(type_, key)], revision=revision)
+        found = (await self.get_many([(type_, key)], revision=revision)).whole()
         return found[0] if found else None
 
     async def list(self, type_: str, under: str = "", *, revision: int = 0) -> Found[ConfigItem]:
-        """All items of a type, by key, at one revision; those below ``under/`` where given.
-
-        Raises ``InvalidValue`` or ``InvalidName`` for what somebody else wrote there.
-        """
+        """All items of a type, by key, at one revision; those below ``under/`` where given."""
         return await Found.together(self.values(type_, under, revision=revision))
 
     # -- writing -----------------------------------------------------------------------------

@@ -55,6 +55,33 @@ async def test_all_is_made_and_a_second_time_nothing_is_written(applier):
     assert audit(applier.system.ks, page.items) == []
 
 
+async def test_what_cannot_be_read_is_replaced_and_pruned(applier):
+    """A bad value is no obstacle: by the files it becomes a good one, or goes; the rest is left."""
+    await applier.apply({"t": dict.fromkeys("abcde", 1)})
+    item = applier.system.ks.item
+    await applier.system.store.commit(
+        Txn(then=tuple(Put(key, b"{") for key in (item("t", "b"), item("t", "d"), item("t", "x"))))
+    )
+    pruned = await applier.apply({"t": dict.fromkeys("abc", 1)}, prune=True)
+    assert names(pruned) == ["replaced t/b", "deleted t/d", "deleted t/e"]
+    found = await applier.system.config.list("t")
+    assert [item.key for item in found] == ["a", "b", "c"]
+    assert [each.key for each in found.unreadable] == ["x"]
+
+
+async def test_a_schema_that_cannot_be_read_is_not_taken_for_none(applier):
+    """Nothing is written unchecked: it is named, and a schema in its place lets things go on."""
+    system = applier.system
+    await system.store.commit(Txn(then=(Put(system.ks.schema("t"), b"{"),)))
+    before = await system.everything()
+    with pytest.raises(InvalidValue) as raised:
+        await applier.apply({"t": {"a": 1}})
+    assert raised.value.key == system.ks.schema("t")
+    assert await system.everything() == before
+    await system.config.put_schema("t", {"type": "integer"})
+    assert names(await applier.apply({"t": {"a": 1}})) == ["created t/a"]
+
+
 async def test_what_the_files_no_longer_hold_is_pruned_if_so_said(applier):
     """Whole types too; without a prune it is left, told, and still owned. Flows go first."""
     await applier.apply(SEED)

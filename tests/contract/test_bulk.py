@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 
-from kvconfig.config.bulk import Bulk, Standing, Write
+from kvconfig.config.bulk import AskedBulk, Bulk, ItemPort, Standing, Write
 from kvconfig.errors import Compacted, InvalidName, ReservedType, TooManyOperations
 from kvconfig.keys import Range
 from kvconfig.keyspace import RESERVED_TYPES, ItemName, Keyspace
@@ -32,7 +34,7 @@ async def put(store: Store, *pairs: tuple[bytes, bytes]) -> Revision:
     return (await store.commit(Txn(then=tuple(Put(*pair) for pair in pairs)))).revision
 
 
-async def listed(bulk: Bulk, ranges: list[Range], revision: int) -> list[Standing]:
+async def listed(bulk: ItemPort, ranges: list[Range], revision: int) -> list[Standing]:
     found: list[Standing] = []
     for range_ in ranges:
         async for page in bulk.pages(range_, revision=Revision(revision)):
@@ -41,7 +43,10 @@ async def listed(bulk: Bulk, ranges: list[Range], revision: int) -> list[Standin
 
 
 async def test_all_is_told_also_what_cannot_be_read(bulk: Bulk, ks: Keyspace, store: Store) -> None:
-    """Values in canonical form; keys that are no item's and values that are no JSON, and why."""
+    """Values in canonical form; keys that are no item's and values that are no JSON, and why.
+
+    Who only asks, as everybody can, is told the same.
+    """
     base = ks.everything().start
     revision = await put(
         store,
@@ -59,6 +64,15 @@ async def test_all_is_told_also_what_cannot_be_read(bulk: Bulk, ks: Keyspace, st
     ]
     assert [bool(each.problem) for each in found] == [False, True, True, True]
     assert {each.mod_revision for each in found} == {revision}
+    asked = AskedBulk(bulk.config)
+    assert likened(await listed(asked, asked.ranges(["t"]), revision)) == likened(found)
+    names = [ItemName("t", key) for key in "abx"]
+    assert likened(await asked.look_up(names)) == likened(await bulk.look_up(names))
+
+
+def likened(found: Iterable[Standing | None]) -> list[Any]:
+    """What of it is the same whatever the root."""
+    return [each and (each.name, each.value, each.mod_revision, each.problem) for each in found]
 
 
 async def test_the_ranges_hold_what_they_should(bulk: Bulk, ks: Keyspace, store: Store) -> None:

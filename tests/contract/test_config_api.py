@@ -17,6 +17,7 @@ from kvconfig.keyspace import Keyspace
 from kvconfig.records import AppliedRecord
 from kvconfig.store import Store
 from kvconfig.txn import Put, Txn
+from tests import bad_inputs
 from tests.contract.support import PATIENCE_S, Backend
 from tests.fake_flows import FakeFlows
 
@@ -96,12 +97,16 @@ async def test_what_stood_earlier_can_be_read(backend: Backend, config: Configur
 async def test_everything_is_all_types_or_some(
     store: Store, ks: Keyspace, config: Configuration
 ) -> None:
-    """In the order of keys, schemas too; what is no item of this root is passed over."""
+    """In the order of keys, schemas too; what is none by its key is told, other roots are not."""
     await config.put_many({("b", "x"): 1, ("a", "x/y"): 2, ("a-b", "x"): 3, ("c", "x"): None})
     await config.put_schema("c", {"type": "null"})
     base = ks.everything().start
-    strange = (base + b"lonely", base + b"@other/t/k", base + b"t//k")
-    await store.commit(Txn(then=tuple(Put(key, b"no JSON") for key in strange)))
+    strange = (base + b"lonely", base + b"t//k", base + b"\xff/k")
+    revision = (
+        await store.commit(
+            Txn(then=tuple(Put(key, b"{}") for key in (*strange, base + b"@other/t/k")))
+        )
+    ).revision
 
     async def names(*types: str) -> list[str]:
         pages = [page async for page in config.everything(*types)]
@@ -114,25 +119,73 @@ async def test_everything_is_all_types_or_some(
     assert await names("none") == []
     with pytest.raises(InvalidName):
         await names("a", "no type")
+    found = await Found.together(config.everything())
+    told = [(each.type, each.key, each.raw, each.mod_revision) for each in found.unreadable]
+    types = ("", "t", "")
+    assert told == [(of, "", raw, revision) for of, raw in zip(types, strange, strict=True)]
 
 
-async def test_a_value_that_is_not_json_is_told_with_its_key(
+# -- what cannot be read -------------------------------------------------------------------------
+
+
+async def test_each_bad_value_among_good_ones_is_told_and_the_good_ones_are_read(
     store: Store, ks: Keyspace, config: Configuration
 ) -> None:
-    """Whoever reads it: nothing is left out in silence. It can be listed, and removed."""
-    await config.put("t", "good", 1)
-    await store.commit(Txn(then=(Put(ks.item("t", "bad"), b"{"),)))
-    for reads in (
-        config.list("t"),
-        config.get("t", "bad"),
-        config.get_many([("t", "bad")]),
-        _all(config.everything()),
+    """By every read of many, with its key, the reason and its revision; alone it is an error.
+
+    A put replaces it, and a delete removes it, all of them at once.
+    """
+    bad = {f"k-{each.name}": each for each in bad_inputs.JSON}
+    good = sorted([*(f"{key}-beside" for key in bad), "a", "z"])
+    written = Txn(then=tuple(Put(ks.item("t", key), bad[key].input) for key in bad))
+    await config.put_many({("t", key): key for key in good})
+    revision = (await store.commit(written)).revision
+    for found in (
+        await config.list("t"),
+        await Found.together(config.everything()),
+        await config.get_many(("t", key) for key in sorted([*good, *bad])),
+        await config.list("t", revision=revision),
     ):
-        with pytest.raises(InvalidValue) as refused:
-            await reads
-        assert refused.value.key == ks.item("t", "bad")
-    assert await config.keys("t") == ["bad", "good"]
-    assert await config.delete("t", "bad")
+        assert [item.key for item in found] == [item.value for item in found] == good
+        assert [each.key for each in found.unreadable] == sorted(bad)
+        for each in found.unreadable:
+            assert (each.type, each.mod_revision) == ("t", revision)
+            assert each.raw == ks.item("t", each.key)
+            assert bad[each.key].says in each.reason
+        with pytest.raises(InvalidValue):
+            found.whole()
+    assert await config.keys("t") == sorted([*good, *bad])
+    for key, why in bad.items():
+        with pytest.raises(InvalidValue, match=why.says) as refused:
+            await config.get("t", key)
+        assert refused.value.key == ks.item("t", key)
+
+    mended, *rest = bad
+    await config.put("t", mended, 1)
+    assert mended in [item.key for item in await config.list("t")]
+    assert await config.delete_many(("t", key) for key in rest) == len(rest)
+    assert (await config.list("t")).whole() == await config.list("t")
+
+
+async def test_each_bad_name_among_good_ones_is_told_and_the_good_ones_are_read(
+    store: Store, ks: Keyspace, config: Configuration
+) -> None:
+    """By reads of a type and of everything, of values and of keys alone: no key of ours is it."""
+    base = ks.type_range("t").start
+    names = [each.input.encode() for each in bad_inputs.NAMES if each.name != "too-long"]
+    raws = sorted(base + name for name in [*names, b"x" * 257, b"\xff"])
+    await config.put_many({("t", key): 1 for key in ("a", "b", "c")})
+    revision = (await store.commit(Txn(then=tuple(Put(raw, b"1") for raw in raws)))).revision
+    for found in (
+        await config.list("t"),
+        await Found.together(config.everything("t")),
+        await config.keys("t"),
+    ):
+        assert [getattr(item, "key", item) for item in found] == ["a", "b", "c"]
+        assert [each.raw for each in found.unreadable] == raws
+        for each in found.unreadable:
+            assert (each.type, each.key, each.mod_revision) == ("t", "", revision)
+            assert "is not allowed" in each.reason
 
 
 async def _all(pages: AsyncIterator[Found[ConfigItem]]) -> list[ConfigItem]:

@@ -28,7 +28,7 @@ from flowsvc.errors import FlowServiceError, Forbidden, InUse, Unauthenticated
 from flowsvc.model import Actor, StartFlow, StopFlow
 from flowsvc.reread import Reread
 from flowsvc.server import Cut, ListenRefused, serve
-from kvconfig.config import Config
+from kvconfig.config import Config, Found
 from kvconfig.errors import KvError, OutcomeUnknown
 from kvconfig.keyspace import Keyspace
 from kvconfig.memory import MemoryStore
@@ -260,20 +260,23 @@ async def test_lists_and_watches_show_what_may_be_seen(flows, authority):
 
 
 async def test_configuration_shows_what_may_be_seen(flows, authority):
-    """Types and items too; and of flows nothing, for which it would be a way round."""
+    """Types and items too, and what is unreadable; of flows nothing: it would be a way round."""
     store = MemoryStore()
     config = Config(store, Keyspace(""))
     for type_ in ("prompt", "secret"):
         await config.put(type_, "k", {})
     await store.commit(Txn(then=(Put(b"/flow/f1", b"{}"),)))
+    bad = [f"/{type_}/{key}" for type_ in ("prompt", "secret", "flow") for key in ("", "bad")]
+    await store.commit(Txn(then=tuple(Put(key.encode(), b"{") for key in [*bad, "/no-type"])))
     guard = Guard(tokens=lambda: tokens_of("a"), policy=lambda: SEES_F1)
     async with (
         serve(flows, config=config, tls=authority.server(), guard=guard) as port,
         ConfigClient(f"127.0.0.1:{port}", credentials=shows(authority, "a")) as client,
     ):
         assert list(await client.types()) == ["prompt"]
-        async with aclosing(client.everything()) as pages:
-            assert [item.type async for page in pages for item in page] == ["prompt"]
+        found = await Found.together(client.everything())
+        assert [item.type for item in found] == ["prompt"]
+        assert [each.raw for each in found.unreadable] == [b"/prompt/", b"/prompt/bad"]
         for type_ in ("secret", "flow"):
             with pytest.raises(Forbidden, match=f"viewer for .*config '{type_}'"):
                 await client.keys(type_)

@@ -146,6 +146,7 @@ def test_what_is_left_out_is_said_and_the_exit_code_says_it(seeded, etcd_endpoin
     assert code == 1
     assert json.loads(out) == {"prompt": SEED["prompt"]}
     assert err.startswith(f"left out: /{root}/prompt/broken: not JSON: ")
+    assert err.endswith("; not complete: see above\n")
     assert "secret" not in err
 
 

@@ -211,8 +211,11 @@ async def test_what_is_there_already_is_left_and_told(store, ks, config) -> None
 
 
 async def test_what_cannot_be_written_keeps_back_nothing_else(store, ks, config) -> None:
-    """An item that its schema forbids, a flow whose variant is another's: errors, and no more."""
+    """An item that its schema forbids, one that stands there and cannot be read, a flow whose
+    variant is another's: errors, and no more.
+    """
     document = config("2.2")
+    await store.commit(Txn(then=(Put(ks.item("prompt", "system"), b"{"),)))
     await Config(store, ks).put_schema("tool", {"type": "string"})
     lone: dict[str, Any] = {"flow": {"chunker:default": {}}}
     holder = {**document["flow"]["default"], "blueprint-name": "lone"}
@@ -227,7 +230,8 @@ async def test_what_cannot_be_written_keeps_back_nothing_else(store, ks, config)
     )
     report = await migrate(store, ks, document=with_flows(document, ["default", "other"]))
     failed = {what for what, outcome in report.outcomes.items() if outcome == "failed"}
-    assert failed == {"flow/default", *(f"tool/{key}" for key in document["tool"])}
+    tools = {f"tool/{key}" for key in document["tool"]}
+    assert failed == {"flow/default", "prompt/system", *tools}
     (finding,) = [each for each in report.findings if each.path == "$.flow.default"]
     assert "holder" in finding.message
     assert report.outcomes["flow/other"] == "created"

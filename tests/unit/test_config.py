@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from kvconfig.config import Config
+from kvconfig.config import Config, Found
 from kvconfig.config.client import MAX_TRIES
 from kvconfig.errors import (
     Conflict,
@@ -23,7 +23,7 @@ from kvconfig.keys import Range
 from kvconfig.keyspace import Keyspace
 from kvconfig.memory import MemoryStore
 from kvconfig.model import KeyValue, Page, Revision
-from kvconfig.txn import Commit, Txn, may_write
+from kvconfig.txn import Commit, Put, Txn, may_write
 
 NAMES = [("t", "a"), ("t", "b")]
 
@@ -36,6 +36,25 @@ def store() -> MemoryStore:
 @pytest.fixture
 def config(store: MemoryStore) -> Config:
     return Config(store, Keyspace())
+
+
+async def test_what_cannot_be_read_costs_no_round_trip(store: MemoryStore, config: Config) -> None:
+    """It is told from what was read anyway."""
+    await config.put_many({("t", f"k{n}"): n for n in range(10)})
+
+    async def cost() -> int:
+        store.calls.clear()
+        await config.list("t")
+        await config.keys("t")
+        await config.get_many([("t", "k1"), ("t", "k2")])
+        await Found.together(config.everything())
+        return store.calls.total()
+
+    before = await cost()
+    bad = (b"/t/k1", b"/t/k5", b"/t/", b"/lonely")
+    await store.commit(Txn(then=tuple(Put(key, b"{") for key in bad)))
+    assert await cost() == before
+    assert len((await config.list("t")).unreadable) == 3
 
 
 async def test_a_lost_reply_to_a_write_on_condition_does_no_harm(

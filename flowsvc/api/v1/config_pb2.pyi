@@ -27,6 +27,22 @@ class Item(_message.Message):
     version: int
     def __init__(self, type: _Optional[str] = ..., key: _Optional[str] = ..., value: _Optional[str] = ..., revision: _Optional[int] = ..., version: _Optional[int] = ...) -> None: ...
 
+class Unreadable(_message.Message):
+    __slots__ = ("type", "key", "raw", "reason", "path", "revision")
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    RAW_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    type: str
+    key: str
+    raw: bytes
+    reason: str
+    path: str
+    revision: int
+    def __init__(self, type: _Optional[str] = ..., key: _Optional[str] = ..., raw: _Optional[bytes] = ..., reason: _Optional[str] = ..., path: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+
 class GetRequest(_message.Message):
     __slots__ = ("names", "revision")
     NAMES_FIELD_NUMBER: _ClassVar[int]
@@ -36,12 +52,14 @@ class GetRequest(_message.Message):
     def __init__(self, names: _Optional[_Iterable[_Union[Name, _Mapping]]] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class GetResponse(_message.Message):
-    __slots__ = ("items", "revision")
+    __slots__ = ("items", "revision", "unreadable")
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    UNREADABLE_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[Item]
     revision: int
-    def __init__(self, items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., revision: _Optional[int] = ...) -> None: ...
+    unreadable: _containers.RepeatedCompositeFieldContainer[Unreadable]
+    def __init__(self, items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., revision: _Optional[int] = ..., unreadable: _Optional[_Iterable[_Union[Unreadable, _Mapping]]] = ...) -> None: ...
 
 class ListTypesRequest(_message.Message):
     __slots__ = ("revision",)
@@ -68,12 +86,14 @@ class ListKeysRequest(_message.Message):
     def __init__(self, type: _Optional[str] = ..., under: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class ListKeysResponse(_message.Message):
-    __slots__ = ("keys", "revision")
+    __slots__ = ("keys", "revision", "unreadable")
     KEYS_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    UNREADABLE_FIELD_NUMBER: _ClassVar[int]
     keys: _containers.RepeatedScalarFieldContainer[str]
     revision: int
-    def __init__(self, keys: _Optional[_Iterable[str]] = ..., revision: _Optional[int] = ...) -> None: ...
+    unreadable: _containers.RepeatedCompositeFieldContainer[Unreadable]
+    def __init__(self, keys: _Optional[_Iterable[str]] = ..., revision: _Optional[int] = ..., unreadable: _Optional[_Iterable[_Union[Unreadable, _Mapping]]] = ...) -> None: ...
 
 class GetValuesRequest(_message.Message):
     __slots__ = ("type", "under", "revision")
@@ -86,12 +106,14 @@ class GetValuesRequest(_message.Message):
     def __init__(self, type: _Optional[str] = ..., under: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class GetValuesResponse(_message.Message):
-    __slots__ = ("items", "revision")
+    __slots__ = ("items", "revision", "unreadable")
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    UNREADABLE_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[Item]
     revision: int
-    def __init__(self, items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., revision: _Optional[int] = ...) -> None: ...
+    unreadable: _containers.RepeatedCompositeFieldContainer[Unreadable]
+    def __init__(self, items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., revision: _Optional[int] = ..., unreadable: _Optional[_Iterable[_Union[Unreadable, _Mapping]]] = ...) -> None: ...
 
 class GetEverythingRequest(_message.Message):
     __slots__ = ("types", "revision")
@@ -102,12 +124,14 @@ class GetEverythingRequest(_message.Message):
     def __init__(self, types: _Optional[_Iterable[str]] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class GetEverythingResponse(_message.Message):
-    __slots__ = ("items", "revision")
+    __slots__ = ("items", "revision", "unreadable")
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    UNREADABLE_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[Item]
     revision: int
-    def __init__(self, items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., revision: _Optional[int] = ...) -> None: ...
+    unreadable: _containers.RepeatedCompositeFieldContainer[Unreadable]
+    def __init__(self, items: _Optional[_Iterable[_Union[Item, _Mapping]]] = ..., revision: _Optional[int] = ..., unreadable: _Optional[_Iterable[_Union[Unreadable, _Mapping]]] = ...) -> None: ...
 
 class PutRequest(_message.Message):
     __slots__ = ("writes", "resent")

@@ -21,7 +21,7 @@ from kvconfig.errors import WatchEnded
 from kvconfig.keyspace import Keyspace
 from kvconfig.memory import MemoryStore
 from kvconfig.model import Revision
-from kvconfig.txn import Put, Txn
+from kvconfig.txn import Delete, Put, Txn
 from tests.unit.cli.commands import commands
 
 
@@ -370,14 +370,56 @@ def test_what_can_never_work_is_exit_code_5(config, capsys, args, said):
     assert said in run(capsys, *args, code=5)[1]
 
 
-def test_a_value_that_is_not_json_is_told_with_its_key(stands, store, capsys):
-    """Exit code 5, and how to get rid of it: keys are listed, and deleted, unread."""
-    asyncio.run(store.commit(Txn(then=(Put(b"/prompt/bad", b"{"),))))
-    for args in (["get", "prompt"], ["dump"], ["get", "prompt", "bad"]):
-        assert "/prompt/bad at $: not JSON" in run(capsys, *args, code=5)[1]
-    assert "bad" in run(capsys, "list", "prompt")[0]
-    run(capsys, "delete", "prompt", "bad")
-    run(capsys, "get", "prompt")
+def test_what_cannot_be_read_is_left_out_and_told_with_its_cure(stands, store, capsys):
+    """Exit code 1, and the rest is shown; what was mended as it says is told no more.
+
+    One alone that cannot be read is an error, with exit code 5.
+    """
+    bad = {b"/prompt/a bad": b"{", b"/schema/x": b"", b"/flow/f1": b"1e999", b"/prompt/-": b"1"}
+    asyncio.run(store.commit(Txn(then=tuple(Put(key, value) for key, value in bad.items()))))
+    put = "`flowctl config put prompt 'a bad' VALUE`"
+    delete = "`flowctl config delete prompt 'a bad'`"
+    by_hand = "somebody wrote it by hand: read it, and delete it with etcdctl"
+    of_prompt = [
+        ("left out: /prompt/-: key '-' is not allowed: ", by_hand),
+        ("left out: /prompt/a bad: not JSON: ", f"{put} replaces it, {delete} removes it"),
+    ]
+    of_all = [
+        ("left out: /flow/f1: ", "the flow service should have written it: see `flowctl fsck`"),
+        *of_prompt,
+        ("left out: /schema/x: not JSON: ", "`flowctl config schema put x FILE` replaces it"),
+    ]
+
+    def check(expected: list[tuple[str, str]], lines: list[str]) -> None:
+        for (begins, ends), line in zip(expected, lines, strict=True):
+            assert (line[: len(begins)], line[-len(ends) - 2 :]) == (begins, f"; {ends}")
+
+    out, err = run(capsys, "get", "prompt", "-o", "name", code=1)
+    assert out == "prompt/a/b\nprompt/greeting\n"
+    check(of_prompt, err.splitlines())
+    out, err = run(capsys, "get", "prompt", "greeting", "a bad", "-o", "name", code=1)
+    assert out == "prompt/greeting\n"
+    check(of_prompt[1:], err.splitlines())
+    _, err = run(capsys, "get", "prompt", "none", "a bad", code=3)
+    assert "'prompt/none' does not exist" in err
+    out, err = run(capsys, "list", "prompt", "-o", "name", code=1)
+    assert out == "a bad\na/b\ngreeting\n"
+    check(of_prompt[:1], err.splitlines())
+    for output, read in (("json", json.loads), ("jsonl", str.splitlines)):
+        out, err = run(capsys, "dump", "-o", output, code=1)
+        assert len(read(out)) == {"json": 2, "jsonl": 3}[output]
+        *told, last = err.splitlines()
+        check(of_all, told)
+        assert last == "3 items at revision 4; not complete: 4 left out"
+    out, err = run(capsys, "get", "prompt", "a bad", code=5)
+    assert (out, err.startswith("error: /prompt/a bad at $: not JSON: ")) == ("", True)
+
+    run(capsys, "put", "prompt", "a bad", "1")
+    _, err = run(capsys, "get", "prompt", code=1)
+    check(of_prompt[:1], err.splitlines())
+    asyncio.run(store.commit(Txn(then=(Delete(b"/prompt/-"), Put(b"/prompt/a bad", b"{")))))
+    run(capsys, "delete", "prompt", "a bad")
+    assert run(capsys, "get", "prompt")[1] == ""
 
 
 @pytest.mark.parametrize(
