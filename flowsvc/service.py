@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
 import msgspec
 
@@ -38,9 +38,10 @@ from flowsvc.model import (
     StopFlow,
 )
 from flowsvc.observe import Observer
-from flowsvc.operation import foresee, perform
-from flowsvc.plan import Operation, Plan, plan
+from flowsvc.operation import Foreseen, foresee, perform
+from flowsvc.plan import Operation, Plan, Repeated, plan
 from flowsvc.plan.definitions import KIND_WORDS
+from flowsvc.plan.flows import plan_restart
 from flowsvc.preview import as_json, seen
 from flowsvc.status import FlowStatus, ProcessorStatus
 from flowsvc.target import Target, target_of
@@ -58,6 +59,7 @@ from kvconfig.txn import Txn
 __all__ = ["FlowService"]
 
 T = TypeVar("T")
+_Planner: TypeAlias = Callable[[Any, Operation, View], Plan | Repeated]
 logger = logging.getLogger(__name__)
 
 RESTART_WAIT_S = 30.0
@@ -137,16 +139,7 @@ class FlowService(Flows):
 
     async def preview(self, request: Change) -> Preview:
         """The same plan, made from what a read at one revision shows; nothing is written."""
-        operation, target = self._operation(request), target_of(request)
-        foreseen = await foresee(
-            self._store,
-            operation,
-            self._ks.history(target.kind, target.name, operation.op),
-            self._view,
-            partial(plan, request, operation),
-            shown=self._ks.type_range("active-flow"),
-            what=str(target),
-        )
+        foreseen = await self._foresee(request, plan)
         planned = foreseen.plan
         txn = planned.txn if isinstance(planned, Plan) else Txn()
         return Preview(
@@ -161,6 +154,10 @@ class FlowService(Flows):
         """See :meth:`flowsvc.model.Flows.restart_flow`."""
         op = request.op or self._new_op()
         found = await self.get_flow(request.flow)
+        resume = ResumeFlow(
+            flow=request.flow, op=f"{op}.resume", resent=request.resent, actor=request.actor
+        )
+        await self._foresee(resume, plan_restart)  # else it would stay paused
         paused = await self.change(msgspec.structs.replace(request, op=f"{op}.pause"))
         names = [*found.record.variants.own_names(), *found.record.variants.shared_names()]
         try:
@@ -168,9 +165,6 @@ class FlowService(Flows):
                 await self._observer.taken_away(names, paused.revision)
         except TimeoutError:
             logger.warning("restart goes on", extra={"reason": "not all instances saw the pause"})
-        resume = ResumeFlow(
-            flow=request.flow, op=f"{op}.resume", resent=request.resent, actor=request.actor
-        )
         return await self.change(resume)
 
     # -- reads -------------------------------------------------------------------------------
@@ -266,6 +260,18 @@ class FlowService(Flows):
             resent=request.resent,
             check_revision=request.check_revision,
             actor=request.actor,
+        )
+
+    async def _foresee(self, request: Change, planner: _Planner) -> Foreseen:
+        operation, target = self._operation(request), target_of(request)
+        return await foresee(
+            self._store,
+            operation,
+            self._ks.history(target.kind, target.name, operation.op),
+            self._view,
+            partial(planner, request, operation),
+            shown=self._ks.type_range("active-flow"),
+            what=str(target),
         )
 
     async def _perform(

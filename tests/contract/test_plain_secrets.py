@@ -1,0 +1,168 @@
+"""Values from before their parameter type was marked secret: none comes back, none is shown."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+
+from flowsvc.errors import ParametersInvalid, ParameterTypeInvalid
+from flowsvc.model import (
+    AdoptFlow,
+    Change,
+    PauseFlow,
+    PutDefinition,
+    ResumeFlow,
+    RollBackDefinition,
+    RollBackFlow,
+    RollOut,
+    StartFlow,
+    StopFlow,
+    UpdateFlow,
+)
+from flowsvc.service import FlowService
+from kvconfig.keyspace import Keyspace, VariantName
+from kvconfig.records import VariantRecord
+from kvconfig.store import Store, list_all
+from tests.flows import as_json, state
+
+PLAIN = "sk-plain-0123456789"
+REFERENCE = "env:API_KEY"
+BLUEPRINT: dict[str, Any] = {
+    "flow": {"caller:{id}": {"topics": {}, "parameters": {"key": "{api-key}", "n": "{n}"}}},
+    "blueprint": {},
+    "interfaces": {},
+    "parameters": {"api-key": {"type": "key"}, "n": {"type": "n"}},
+}
+MARKED = {"type": "string", "secret": True}
+CALLER = VariantName("caller", "f1")
+
+
+@pytest.fixture
+def ks(root: str) -> Keyspace:
+    return Keyspace(root)
+
+
+@asynccontextmanager
+async def a_service(store: Store, ks: Keyspace) -> AsyncIterator[FlowService]:
+    """With a flow ``f1`` that was started with a plain value (op ``first``), its type unmarked."""
+    async with FlowService(store, ks) as service:
+        await service.put_parameter_type("key", as_json({"type": "string", "default": PLAIN}))
+        await service.put_parameter_type("n", as_json({"type": "integer", "default": 1}))
+        await service.put_blueprint("calls", as_json(BLUEPRINT))
+        await service.change(
+            StartFlow(flow="f1", blueprint_name="calls", parameters={"api-key": PLAIN}, op="first")
+        )
+        yield service
+
+
+async def mark(service: FlowService) -> None:
+    """The type is secret from now on, as the service knows once it has heard of it."""
+    put = PutDefinition(
+        kind="parameter-type", name="key", definition=as_json(MARKED), force=True, op="marked"
+    )
+    revision = (await service.change(put)).revision
+    await service.parameter_types.until(
+        lambda items: any(item.kv.mod_revision == revision for item in items.values())
+    )
+
+
+async def everything(store: Store, ks: Keyspace) -> dict[bytes, bytes]:
+    return {kv.key: kv.value for kv in (await list_all(store, ks.everything())).items}
+
+
+async def refused(
+    service: FlowService, store: Store, ks: Keyspace, request: Change | AdoptFlow, *, restart=False
+) -> str:
+    """Why: with flow and parameter in it, and no value; and nothing was written."""
+    before = await everything(store, ks)
+    make: Callable[[Any], Awaitable[object]]
+    make = service.restart_flow if restart else service.change
+    with pytest.raises(ParametersInvalid) as raised:
+        await make(request)
+    assert await everything(store, ks) == before
+    assert [finding.path for finding in raised.value.findings] == ["$.parameters.api-key"]
+    said = str(raised.value)
+    assert PLAIN not in said
+    return said
+
+
+async def test_a_resume_puts_no_plain_value_back(store: Store, ks: Keyspace) -> None:
+    """It is refused, and the cure that it names works."""
+    async with a_service(store, ks) as service:
+        await service.change(PauseFlow(flow="f1"))
+        await mark(service)
+        said = await refused(service, store, ks, ResumeFlow(flow="f1"))
+        assert "flowctl flow update f1 --param api-key=env:NAME" in said
+        await service.change(UpdateFlow(flow="f1", parameters={"api-key": REFERENCE}))
+        await service.change(ResumeFlow(flow="f1"))
+        stands = await state(store, ks)
+        assert stands["active-flow/caller/f1"]["parameters"] == {"key": REFERENCE, "n": "1"}
+
+
+async def test_a_restart_does_not_stop_half_way(store: Store, ks: Keyspace) -> None:
+    """What could not be resumed is not paused: it is refused while the flow runs."""
+    async with a_service(store, ks) as service:
+        await mark(service)
+        assert "update f1" in await refused(service, store, ks, PauseFlow(flow="f1"), restart=True)
+        assert "paused" not in (await state(store, ks))["flow/f1"]
+
+
+@pytest.mark.parametrize("runs", [True, False])
+async def test_a_rollback_puts_no_plain_value_back(store: Store, ks: Keyspace, runs: bool) -> None:
+    """Neither into a flow that stands, nor into one that was stopped since."""
+    async with a_service(store, ks) as service:
+        await mark(service)
+        await service.change(
+            UpdateFlow(flow="f1", parameters={"api-key": REFERENCE}, op="referring")
+        )
+        if not runs:
+            await service.change(StopFlow(flow="f1"))
+        said = await refused(service, store, ks, RollBackFlow(flow="f1", to="first"))
+        assert ("flow update f1" if runs else "flow start -n calls -i f1") in said
+        await service.change(RollBackFlow(flow="f1", to="referring"))
+
+
+async def test_what_is_made_anew_takes_no_plain_value(store: Store, ks: Keyspace) -> None:
+    """An update that keeps what was given, and a roll-out over such a flow, are refused too."""
+    async with a_service(store, ks) as service:
+        await mark(service)
+        await refused(service, store, ks, UpdateFlow(flow="f1", parameters={"n": 2}))
+        await refused(service, store, ks, RollOut(blueprint_name="calls"))
+
+
+@pytest.mark.parametrize("paused", [False, True])
+@pytest.mark.parametrize("recorded", [PLAIN, REFERENCE])
+async def test_no_plain_value_is_adopted(
+    store: Store, ks: Keyspace, recorded: str, paused: bool
+) -> None:
+    """In the record, or only in a variant where the blueprint puts the secret."""
+    adopted = AdoptFlow(
+        flow="f2",
+        blueprint_name="calls",
+        parameters={"api-key": recorded, "n": "1"},
+        own={VariantName("caller", "f2"): VariantRecord(parameters={"key": PLAIN, "n": "1"})},
+        paused=paused,
+    )
+    async with a_service(store, ks) as service:
+        await mark(service)
+        assert "start it here" in await refused(service, store, ks, adopted)
+        referring = VariantRecord(parameters={"key": REFERENCE, "n": "1"})
+        own = {VariantName("caller", "f2"): referring}
+        parameters = {"api-key": REFERENCE, "n": "1"}
+        await service.change(msgspec.structs.replace(adopted, own=own, parameters=parameters))
+
+
+async def test_a_default_that_was_plain_does_not_come_back(store: Store, ks: Keyspace) -> None:
+    """A type that is secret by now goes back to nothing that holds one."""
+    async with a_service(store, ks) as service:
+        (put,) = await service.history("parameter-type", "key")
+        await mark(service)
+        back = RollBackDefinition(kind="parameter-type", name="key", to=put.op, force=True)
+        with pytest.raises(ParameterTypeInvalid) as raised:
+            await service.change(back)
+        assert [finding.path for finding in raised.value.findings] == ["$.default"]
+        assert PLAIN not in str(raised.value)
