@@ -79,8 +79,9 @@ async def refused(
 ) -> str:
     """Why: with flow and parameter in it, and no value; and nothing was written."""
     before = await everything(store, ks)
-    make: Callable[[Any], Awaitable[object]]
-    make = service.restart_flow if restart else service.change
+    make: Callable[[Any], Awaitable[object]] = service.change
+    if restart:
+        make = service.restart_flow
     with pytest.raises(ParametersInvalid) as raised:
         await make(request)
     assert await everything(store, ks) == before
@@ -154,6 +155,47 @@ async def test_no_plain_value_is_adopted(
         own = {VariantName("caller", "f2"): referring}
         parameters = {"api-key": REFERENCE, "n": "1"}
         await service.change(msgspec.structs.replace(adopted, own=own, parameters=parameters))
+
+
+async def test_what_is_shown_is_masked(store: Store, ks: Keyspace) -> None:
+    """Flows, histories and previews tell where such a value stood, and not what it was."""
+    async with a_service(store, ks) as service:
+        await service.change(PauseFlow(flow="f1"))
+        paused = await service.get_flow("f1")
+        assert PLAIN in str(paused), "before it is marked it is shown"
+        await mark(service)
+        update = UpdateFlow(flow="f1", parameters={"api-key": REFERENCE})
+        preview = await service.preview(update)
+        flow = await service.get_flow("f1")
+        assert flow.record.parameters == {"api-key": "***", "n": "1"}
+        assert msgspec.structs.replace(flow, record=paused.record) == paused
+        assert flow.record.variants == paused.record.variants
+        await service.change(update)
+        await service.change(ResumeFlow(flow="f1"))
+        history = await service.history("flow", "f1")
+        told = [entry.after["record"]["parameters"]["api-key"] for entry in history]
+        assert told == [REFERENCE, REFERENCE, "***", "***"]
+        assert history[-1].after["variants"]["caller/f1"]["parameters"] == {"key": "***", "n": "1"}
+        types = await service.history("parameter-type", "key")
+        assert [entry.after.get("default") for entry in types] == [None, "***"]
+        shown = [preview, flow, await service.list_flows(), history, types]
+        assert PLAIN not in str(shown)
+        assert REFERENCE in preview.text
+
+
+async def test_a_preview_masks_what_stands_in_variants(store: Store, ks: Keyspace) -> None:
+    """What processors have, what is compared with it, and what a pause would keep."""
+    async with a_service(store, ks) as service:
+        await mark(service)
+        for request in (
+            UpdateFlow(flow="f1", parameters={"api-key": REFERENCE}),
+            PauseFlow(flow="f1"),
+            StopFlow(flow="f1"),
+        ):
+            preview = await service.preview(request)
+            (change,) = preview.changes
+            assert change.before["parameters"] == {"key": "***", "n": "1"}
+            assert PLAIN not in str(preview)
 
 
 async def test_a_default_that_was_plain_does_not_come_back(store: Store, ks: Keyspace) -> None:
