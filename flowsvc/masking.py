@@ -6,14 +6,21 @@ What stands in etcd is not touched: ``flowctl fsck`` finds that. Everything here
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import msgspec
 
 from flowsvc.model import Flow, HistoryEntry
 from flowsvc.parameters import ParameterType
-from flowsvc.plain import masked, plain_in_definition, texts_of
+from flowsvc.plain import (
+    masked,
+    masked_after,
+    masked_definition,
+    masked_record,
+    plain_in_definition,
+    texts_of,
+)
 from flowsvc.plan.secret import Secrets
 from kvconfig.codec import encode, parse_json
 from kvconfig.errors import InvalidValue
@@ -21,24 +28,28 @@ from kvconfig.records import FlowRecord, VariantRecord
 from kvconfig.txn import Compare, Put, Txn
 
 __all__ = [
+    "After",
     "SecretsOf",
+    "after_of",
     "masked_definitions",
     "masked_flow",
     "masked_history",
     "masked_txn",
-    "masked_value",
     "texts_in_flow",
-    "texts_in_history",
 ]
 
 SecretsOf: TypeAlias = Callable[[str], Secrets]
 
 
-class _After(msgspec.Struct, frozen=True):
+class After(msgspec.Struct, frozen=True):
     """``after`` in the history of a flow, as far as it is needed here."""
 
     record: FlowRecord
     variants: dict[str, VariantRecord] = {}
+
+    def values(self) -> dict[str, VariantRecord]:
+        """The variants that stood, or that were kept while it was paused."""
+        return self.variants if self.record.paused is None else self.record.paused
 
 
 def texts_in_flow(
@@ -54,18 +65,12 @@ def texts_in_flow(
     return texts_of(secrets.plain_in(flow, record, {**variants, **(record.paused or {})}))
 
 
-def texts_in_history(flow: str, afters: Iterable[object], secrets_of: SecretsOf) -> frozenset[str]:
-    """Those in what stood ``after`` the operations on a flow. What is none of a flow has none."""
-    texts: frozenset[str] = frozenset()
-    for each in afters:
-        if each is None:
-            continue
-        try:
-            after = msgspec.convert(each, _After)
-        except msgspec.ValidationError:
-            continue
-        texts |= texts_in_flow(flow, after.record, secrets_of, after.variants)
-    return texts
+def after_of(value: object) -> After | None:
+    """What a history entry of a flow says; ``None``: it was gone, or that is none of a flow."""
+    try:
+        return msgspec.convert(value, After)
+    except msgspec.ValidationError:
+        return None
 
 
 def masked_flow(flow: Flow, secrets_of: SecretsOf) -> Flow:
@@ -73,7 +78,7 @@ def masked_flow(flow: Flow, secrets_of: SecretsOf) -> Flow:
     texts = texts_in_flow(flow.id, flow.record, secrets_of)
     if not texts:
         return flow
-    record = msgspec.convert(masked(msgspec.to_builtins(flow.record), texts), FlowRecord)
+    record = msgspec.convert(masked_record(msgspec.to_builtins(flow.record), texts), FlowRecord)
     return msgspec.structs.replace(flow, record=record)
 
 
@@ -81,8 +86,11 @@ def masked_history(
     flow: str, entries: Sequence[HistoryEntry], secrets_of: SecretsOf
 ) -> list[HistoryEntry]:
     """The history of a flow as it is shown: what one entry holds is masked in all."""
-    texts = texts_in_history(flow, (entry.after for entry in entries), secrets_of)
-    return _masked_entries(entries, texts)
+    texts = frozenset[str]()
+    for entry in entries:
+        if (after := after_of(entry.after)) is not None:
+            texts |= texts_in_flow(flow, after.record, secrets_of, after.variants)
+    return [_masked_entry(entry, texts, masked_after) for entry in entries]
 
 
 def masked_definitions(
@@ -92,18 +100,17 @@ def masked_definitions(
     if type_ is None or not type_.secret:
         return list(entries)
     found = [plain for entry in entries for plain in plain_in_definition(entry.after, type_)]
-    return _masked_entries(entries, texts_of(found))
+    return [_masked_entry(entry, texts_of(found), masked_definition) for entry in entries]
 
 
-def _masked_entries(entries: Sequence[HistoryEntry], texts: frozenset[str]) -> list[HistoryEntry]:
-    if not texts:
-        return list(entries)
-    return [
-        msgspec.structs.replace(
-            entry, after=masked(entry.after, texts), why=masked(entry.why, texts)
-        )
-        for entry in entries
-    ]
+def _masked_entry(
+    entry: HistoryEntry,
+    texts: frozenset[str],
+    mask: Callable[[Mapping[str, Any], frozenset[str]], dict[str, Any]],
+) -> HistoryEntry:
+    if not (texts and isinstance(entry.after, dict)):
+        return entry
+    return msgspec.structs.replace(entry, after=mask(entry.after, texts))
 
 
 def masked_txn(txn: Txn, texts: frozenset[str]) -> Txn:
@@ -115,14 +122,14 @@ def masked_txn(txn: Txn, texts: frozenset[str]) -> Txn:
         value = each.value
         if not isinstance(value, bytes):
             return each
-        return msgspec.structs.replace(each, value=masked_value(value, texts))
+        return msgspec.structs.replace(each, value=_masked_value(value, texts))
 
     return Txn(
         tuple(compare(each) for each in txn.compares),
         tuple(
             masked_txn(op, texts)
             if isinstance(op, Txn)
-            else msgspec.structs.replace(op, value=masked_value(op.value, texts))
+            else msgspec.structs.replace(op, value=_masked_value(op.value, texts))
             if isinstance(op, Put)
             else op
             for op in txn.then
@@ -131,7 +138,7 @@ def masked_txn(txn: Txn, texts: frozenset[str]) -> Txn:
     )
 
 
-def masked_value(value: bytes, texts: frozenset[str]) -> bytes:
+def _masked_value(value: bytes, texts: frozenset[str]) -> bytes:
     """JSON text; what is none stays as it is."""
     try:
         return encode(masked(parse_json(value), texts))

@@ -19,7 +19,17 @@ from flowsvc.blueprint import Blueprint
 from flowsvc.parameters import ParameterType
 from kvconfig.records import FlowRecord, VariantRecord
 
-__all__ = ["MASK", "Plain", "masked", "plain_in_definition", "plain_in_flow", "texts_of"]
+__all__ = [
+    "MASK",
+    "Plain",
+    "masked",
+    "masked_after",
+    "masked_definition",
+    "masked_record",
+    "plain_in_definition",
+    "plain_in_flow",
+    "texts_of",
+]
 
 MASK = "***"
 """What is shown, and kept in the history, in place of such a value."""
@@ -103,6 +113,31 @@ def plain_in_definition(definition: Any, type_: ParameterType) -> Iterator[Plain
 def texts_of(found: Collection[Plain]) -> frozenset[str]:
     """What has to be masked."""
     return frozenset(each.value for each in found if each.value)
+
+
+def masked_record(record: Mapping[str, Any], texts: Collection[str]) -> dict[str, Any]:
+    """A flow's record, as JSON. What says which flow it is, and what it has, stays."""
+    return {
+        name: masked(value, texts) if name in _FREE else value for name, value in record.items()
+    }
+
+
+def masked_after(after: Mapping[str, Any], texts: Collection[str]) -> dict[str, Any]:
+    """``after`` in the history of a flow."""
+    record = masked_record(after["record"], texts)
+    return {**after, "record": record, "variants": masked(after.get("variants", {}), texts)}
+
+
+def masked_definition(definition: Mapping[str, Any], texts: Collection[str]) -> dict[str, Any]:
+    """A parameter type."""
+    return {
+        name: value if name == "type" else masked(value, texts)
+        for name, value in definition.items()
+    }
+
+
+_FREE = frozenset({"description", "interfaces", "parameters", "given", "paused"})
+"""The fields of a record that hold anybody's text."""
 
 
 def masked(value: Any, texts: Collection[str]) -> Any:
