@@ -29,6 +29,7 @@ __all__ = [
     "plain_in_definition",
     "plain_in_flow",
     "texts_of",
+    "values_in_definition",
 ]
 
 MASK = "***"
@@ -97,17 +98,23 @@ def _places(
 
 
 def plain_in_definition(definition: Any, type_: ParameterType) -> Iterator[Plain]:
-    """Those in what was stored for a parameter type that is ``type_`` now; masked ones too."""
-    if not (type_.secret and isinstance(definition, dict)):
+    """Those in what was stored for a parameter type that is ``type_`` now."""
+    for path, text in values_in_definition(definition):
+        if type_.is_plain(text):
+            yield Plain(parameter=path, type=type_.name, value=text)
+
+
+def values_in_definition(definition: Any) -> Iterator[tuple[str, str]]:
+    """The values in a parameter type, each with its path: its default, and what its enum lists."""
+    if not isinstance(definition, dict):
         return
-    items = definition.get("enum")
     values = {"$.default": definition.get("default")}
+    items = definition.get("enum")
     for index, item in enumerate(items if isinstance(items, list) else ()):
         values[f"$.enum[{index}]"] = item.get("id") if isinstance(item, dict) else item
     for path, value in values.items():
-        text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-        if value is not None and type_.is_plain(text):
-            yield Plain(parameter=path, type=type_.name, value=text)
+        if value is not None:
+            yield path, value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def texts_of(found: Collection[Plain]) -> frozenset[str]:

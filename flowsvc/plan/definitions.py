@@ -17,7 +17,7 @@ from flowsvc.errors import (
     ParameterTypeInvalid,
 )
 from flowsvc.model import DefinitionKind, DeleteDefinition, PutDefinition, RollBackDefinition
-from flowsvc.plain import plain_in_definition
+from flowsvc.plain import MASK, values_in_definition
 from flowsvc.plan.core import (
     NONE,
     Operation,
@@ -86,11 +86,14 @@ def _check_plain(name: str, definition: object, view: View) -> None:
     """A default that was stored before the type was marked secret does not come back."""
     stands = view.key(view.keyspace.parameter_type(name))
     type_ = readable_type(name, stands.value) if stands is not None else None
-    if type_ is not None and (found := list(plain_in_definition(definition, type_))):
-        said = "is no reference, and the type is secret by now: put the type anew without it"
-        raise ParameterTypeInvalid(
-            f"parameter type {name!r}", [Finding(plain.parameter, said) for plain in found]
-        )
+    said = "is or was a secret, and what was recorded is no reference: put the type anew"
+    found = [
+        Finding(path, said)
+        for path, text in values_in_definition(definition)
+        if text == MASK or (type_ is not None and type_.is_plain(text))
+    ]
+    if found:
+        raise ParameterTypeInvalid(f"parameter type {name!r}", found)
 
 
 def plan_delete(request: DeleteDefinition, operation: Operation, view: View) -> Plan | Repeated:

@@ -100,13 +100,15 @@ def put_back(flow: str, made: Made, view: View, *, cure: str) -> Made:
         path, message = child("$.parameters", name), f"{said}: {cure}".replace("{name}", name)
         findings.setdefault(path, Finding(path, message))
 
-    for plain in secrets.plain_in(flow, made.record, made.variants.by_name()):
+    variants = made.variants.by_name()
+    for values in (made.record.parameters, *(each.parameters for each in variants.values())):
+        for name, value in values.items() if not findings else ():
+            if value == MASK:
+                note(name, "was a secret, and was taken out of what was recorded")
+    for plain in secrets.plain_in(flow, made.record, variants) if not findings else ():
         ways = allowed(secrets.types[plain.parameter].schemes)
         marked = f"is a secret (parameter type {plain.type!r})"
         note(plain.parameter, f"{marked}, and what was recorded is no reference to one ({ways})")
-    for name, value in made.record.parameters.items():
-        if value == MASK:
-            note(name, "was a secret, and has been taken out of what was recorded")
     if findings:
         raise ParametersInvalid(f"what was recorded of flow {flow!r}", findings.values())
     return msgspec.structs.replace(made, guards=(*made.guards, *secrets.guards))

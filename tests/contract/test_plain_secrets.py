@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from flowsvc.errors import ParametersInvalid, ParameterTypeInvalid
+from flowsvc.fsck import check, repair
 from flowsvc.model import (
     AdoptFlow,
     Change,
@@ -24,9 +25,11 @@ from flowsvc.model import (
     UpdateFlow,
 )
 from flowsvc.service import FlowService
+from kvconfig.errors import show_key
 from kvconfig.keyspace import Keyspace, VariantName
 from kvconfig.records import VariantRecord
 from kvconfig.store import Store, list_all
+from kvconfig.txn import Delete, Put, Txn
 from tests.flows import as_json, state
 
 PLAIN = "sk-plain-0123456789"
@@ -208,3 +211,119 @@ async def test_a_default_that_was_plain_does_not_come_back(store: Store, ks: Key
             await service.change(back)
         assert [finding.path for finding in raised.value.findings] == ["$.default"]
         assert PLAIN not in str(raised.value)
+
+
+# -- flowctl fsck --------------------------------------------------------------------------------
+
+
+async def found_in(store: Store, ks: Keyspace) -> dict[str, bool]:
+    """The keys at which fsck finds a plain value, and whether it can mend that."""
+    _, found = await check(store, ks)
+    assert {each.code for each in found} <= {"plain-secret"}, found
+    assert PLAIN not in str([(each.key, each.message) for each in found])
+    base = len(show_key(ks.everything().start))
+    return {each.key[base:]: each.repair is not None for each in found}
+
+
+async def test_fsck_finds_each_key_that_holds_one(store: Store, ks: Keyspace) -> None:
+    """What stands is told; the past is masked, and has all else, order and answers as before."""
+    async with a_service(store, ks) as service:
+        (put,) = await service.history("parameter-type", "key")
+        paused = (await service.change(PauseFlow(flow="f1"))).op
+        await service.change(ResumeFlow(flow="f1", op="back"))
+        assert await found_in(store, ks) == {}, "nothing is secret yet"
+        await mark(service)
+        assert await found_in(store, ks) == {
+            "flow/f1": False,
+            "active-flow/caller/f1": False,
+            "history/flow/f1/first": True,
+            f"history/flow/f1/{paused}": True,
+            "history/flow/f1/back": False,
+            f"history/parameter-type/key/{put.op}": True,
+        }
+        before = await service.history("flow", "f1")
+        (stands, *_) = [each for each in (await check(store, ks))[1] if each.key.endswith("w/f1")]
+        assert "api-key" in stands.message
+        assert "flowctl flow update f1 --param api-key=env:NAME" in stands.message
+        await repair(store, ks)
+        await service.change(UpdateFlow(flow="f1", parameters={"api-key": REFERENCE}, op="new"))
+        assert await found_in(store, ks) == {"history/flow/f1/back": True}
+        assert (await repair(store, ks)).left == ()
+        holding = [key for key, value in (await everything(store, ks)).items() if b"sk-" in value]
+        assert holding == []
+        assert (await service.history("flow", "f1"))[1:] == before
+        refusing = RollBackFlow(flow="f1", to="first")
+        assert "taken out" in str(await refused(service, store, ks, refusing))
+        again = StartFlow(flow="f1", blueprint_name="calls", op="first")
+        assert (await service.change(again)).revision == before[-1].revision
+        await service.change(RollBackFlow(flow="f1", to="new"))
+
+
+async def test_what_was_masked_does_not_come_back_as_such(store: Store, ks: Keyspace) -> None:
+    """Not even where the type takes any value again: *** would reach the processor."""
+    async with a_service(store, ks) as service:
+        (put,) = await service.history("parameter-type", "key")
+        await mark(service)
+        await service.stop_flow(StopFlow(flow="f1"))
+        assert (await repair(store, ks)).left == ()
+        await service.put_parameter_type("key", as_json({"type": "string"}))
+        assert "taken out" in await refused(service, store, ks, RollBackFlow(flow="f1", to="first"))
+        with pytest.raises(ParameterTypeInvalid, match=r"\$\.default"):
+            await service.change(RollBackDefinition(kind="parameter-type", name="key", to=put.op))
+
+
+async def test_no_repair_puts_one_back(store: Store, ks: Keyspace) -> None:
+    """Neither a variant, nor a record, nor an entry of the history; an update puts all in order."""
+    async with a_service(store, ks) as service:
+        await mark(service)
+        await repair(store, ks)
+        key, entry = ks.active_flow(CALLER), ks.history("flow", "f1", "first")
+        stands = await everything(store, ks)
+        edited = stands[ks.flow("f1")].replace(PLAIN.encode(), REFERENCE.encode())
+        for damage, code in (
+            (Delete(key), "missing-variant"),
+            (Put(key, b"{}"), "wrong-value"),
+            (Put(ks.flow("f1"), edited), "wrong-record"),
+            (Delete(entry), "history-missing"),
+        ):
+            await store.commit(Txn(then=(damage,)))
+            _, found = await check(store, ks)
+            assert code in [each.code for each in found]
+            repaired = await repair(store, ks)
+            assert (repaired.done, list(repaired.left)) == ((), found)
+            await store.commit(Txn(then=(Put(damage.key, stands[damage.key]),)))
+        await store.commit(Txn(then=(Delete(key),)))
+        await service.change(UpdateFlow(flow="f1", parameters={"api-key": REFERENCE}))
+        assert (await repair(store, ks)).left == ()
+
+
+async def test_a_record_that_is_restored_is_masked(store: Store, ks: Keyspace) -> None:
+    """A flow whose record was destroyed can be updated and stopped again, without the value."""
+    async with a_service(store, ks) as service:
+        await mark(service)
+        await store.commit(Txn(then=(Put(ks.flow("f1"), b"nonsense"),)))
+        repaired = await repair(store, ks)
+        assert "broken-flow-record" in [each.code for each in repaired.done]
+        stands = await state(store, ks)
+        assert stands["flow/f1"]["parameters"] == {"api-key": "***", "n": "1"}
+        await service.change(UpdateFlow(flow="f1", parameters={"api-key": REFERENCE}))
+        assert (await repair(store, ks)).left == ()
+        assert not any(b"sk-" in value for value in (await everything(store, ks)).values())
+
+
+async def test_fsck_looks_at_definitions_written_by_hand(store: Store, ks: Keyspace) -> None:
+    """A default of a secret type, and one beside a parameter, where it does nothing."""
+    async with a_service(store, ks) as service:
+        await service.stop_flow(StopFlow(flow="f1"))
+        await mark(service)
+        await repair(store, ks)
+        blueprint = {**BLUEPRINT, "parameters": {"api-key": {"type": "key", "default": PLAIN}}}
+        by_hand = (
+            Put(ks.parameter_type("key"), as_json({**MARKED, "default": PLAIN})),
+            Put(ks.flow_blueprint("calls"), as_json(blueprint)),
+        )
+        await store.commit(Txn(then=by_hand))
+        assert await found_in(store, ks) == {
+            "parameter-type/key": False,
+            "flow-blueprint/calls": False,
+        }
