@@ -147,7 +147,8 @@ async def _run(race: Race, forgotten: Callable[[Compare], bool] | None) -> None:
         assert memory.revision > revision
         assert race.sound(await state(memory, KS), error)
         items = (await list_all(memory, KS.everything())).items
-        assert not audit(KS, items), "not even a warning"
+        found = [each for each in audit(KS, items) if each.code != "plain-secret"]
+        assert not found, "not even a warning"  # what was there before a type was marked, stays
 
 
 def _caught_up(informer: Any, memory: MemoryStore) -> bool:
