@@ -86,6 +86,7 @@ async def repair(
 def _ranges(keyspace: Keyspace) -> Iterator[Range]:
     yield from map(keyspace.type_range, AUDITED_TYPES)
     yield keyspace.history_type_range("flow")
+    yield keyspace.history_type_range("parameter-type")
 
 
 async def _committed(store: Store, txn: Txn) -> bool:

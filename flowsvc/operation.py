@@ -206,7 +206,7 @@ class _Sender:
             if not commit.succeeded:
                 (found,) = _proof(fence.otherwise, commit)[Read(key)].items
                 if decode_history(found.value, key=key).action != ABANDONED:
-                    return self.done(found.mod_revision)
+                    return self.done(found.create_revision)
         raise refusal
 
     async def _once(self, txn: Txn) -> Commit:

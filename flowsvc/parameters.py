@@ -29,7 +29,14 @@ from flowsvc.schema import KEYWORDS, Schema, compile_schema
 from flowsvc.template import is_placeholder_name, stringify
 from kvconfig.reference import allowed, is_reference, is_scheme
 
-__all__ = ["ParameterType", "Resolved", "parse_parameter_type", "resolve", "stringify"]
+__all__ = [
+    "ParameterType",
+    "Resolved",
+    "parse_parameter_type",
+    "resolve",
+    "secret_parameters",
+    "stringify",
+]
 
 
 class ParameterType(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,9 +59,13 @@ class ParameterType(msgspec.Struct, frozen=True, kw_only=True):
 
     def violations(self, text: str) -> tuple[str, ...]:
         """What is wrong with a value, and never the value itself; empty where it will do."""
-        if self.secret and not is_reference(text, self.schemes):
+        if self.is_plain(text):
             return (_must_refer(self.schemes),)
         return self.schema.violations(text)
+
+    def is_plain(self, text: str) -> bool:
+        """Whether a value may be the secret itself, where only a reference to it may stand."""
+        return self.secret and not is_reference(text, self.schemes)
 
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,6 +187,14 @@ def _is_a(value: object, type_: str | None) -> bool:
     if isinstance(value, str):
         return type_ == "string"
     return type_ in ("integer", "number")
+
+
+def secret_parameters(
+    blueprint: Blueprint, types: Mapping[str, ParameterType | None]
+) -> dict[str, ParameterType]:
+    """The parameters that take references only, each with its type; ``types`` as for a resolve."""
+    found = {name: types.get(each.type or "") for name, each in blueprint.parameters.items()}
+    return {name: type_ for name, type_ in found.items() if type_ is not None and type_.secret}
 
 
 def resolve(
@@ -308,12 +327,9 @@ class _Resolver:
 
     def _check_secrets(self) -> None:
         """A reference has to reach its processor whole, not inside a longer text."""
-        types = {
-            name: self.types.get(p.type or "") for name, p in self.blueprint.parameters.items()
-        }
-        secrets = {name for name, type_ in types.items() if type_ is not None and type_.secret}
+        secrets = secret_parameters(self.blueprint, self.types)
         for template in self.blueprint.templates.values() if secrets else ():
-            for name in secrets.intersection(template.names):
+            for name in secrets.keys() & template.names:
                 if template.segments != ("", name, ""):
                     message = f"is a secret: {{{name}}} must be all of a value in the blueprint"
                     self.findings.error(child("$.parameters", name), message)

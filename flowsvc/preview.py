@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from flowsvc.model import VariantChange
+from flowsvc.plain import masked
 from kvconfig.codec import parse_json
 from kvconfig.errors import InvalidName, InvalidValue, show_key
 from kvconfig.keys import Range
@@ -35,9 +36,15 @@ def written(txn: Txn) -> Iterator[Put | Delete]:
 
 
 def seen(
-    txn: Txn, keyspace: Keyspace, before: Mapping[bytes, KeyValue]
+    txn: Txn,
+    keyspace: Keyspace,
+    before: Mapping[bytes, KeyValue],
+    texts: Collection[str] = (),
 ) -> tuple[VariantChange, ...]:
-    """What processors would see, by key; ``before``: the variants that stand and are written."""
+    """What processors would see, by key; ``before``: the variants that stand and are written.
+
+    ``texts`` are masked in what stands; in ``txn`` they are already.
+    """
     changes = []
     for op in sorted(written(txn), key=lambda op: op.key):
         try:
@@ -51,7 +58,7 @@ def seen(
             VariantChange(
                 processor=name.processor,
                 variant=name.variant,
-                before=None if stands is None else _value(stands.value),
+                before=None if stands is None else masked(_value(stands.value), texts),
                 after=_value(op.value) if isinstance(op, Put) else None,
             )
         )

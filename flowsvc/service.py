@@ -9,18 +9,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
 import msgspec
 
 from flowsvc import history
 from flowsvc.errors import NotFound, VariantTaken
 from flowsvc.ids import new_op
+from flowsvc.masking import (
+    SecretsOf,
+    masked_definitions,
+    masked_flow,
+    masked_history,
+    masked_txn,
+    texts_in_flow,
+)
 from flowsvc.model import (
     AdoptFlow,
     Change,
@@ -38,9 +46,11 @@ from flowsvc.model import (
     StopFlow,
 )
 from flowsvc.observe import Observer
-from flowsvc.operation import foresee, perform
-from flowsvc.plan import Operation, Plan, plan
+from flowsvc.operation import Foreseen, foresee, perform
+from flowsvc.plan import Operation, Plan, Repeated, plan
 from flowsvc.plan.definitions import KIND_WORDS
+from flowsvc.plan.flows import plan_restart
+from flowsvc.plan.secret import readable_type, secrets_of
 from flowsvc.preview import as_json, seen
 from flowsvc.status import FlowStatus, ProcessorStatus
 from flowsvc.target import Target, target_of
@@ -51,13 +61,20 @@ from kvconfig.keys import Range
 from kvconfig.keyspace import Keyspace
 from kvconfig.layout import claim_layout
 from kvconfig.model import KeyValue
-from kvconfig.records import FlowRecord, decode_flow, decode_json_object
+from kvconfig.records import (
+    FlowRecord,
+    VariantRecord,
+    decode_flow,
+    decode_json_object,
+    decode_variant,
+)
 from kvconfig.store import Store, list_all
 from kvconfig.txn import Txn
 
 __all__ = ["FlowService"]
 
 T = TypeVar("T")
+_Planner: TypeAlias = Callable[[Any, Operation, View], Plan | Repeated]
 logger = logging.getLogger(__name__)
 
 RESTART_WAIT_S = 30.0
@@ -137,22 +154,14 @@ class FlowService(Flows):
 
     async def preview(self, request: Change) -> Preview:
         """The same plan, made from what a read at one revision shows; nothing is written."""
-        operation, target = self._operation(request), target_of(request)
-        foreseen = await foresee(
-            self._store,
-            operation,
-            self._ks.history(target.kind, target.name, operation.op),
-            self._view,
-            partial(plan, request, operation),
-            shown=self._ks.type_range("active-flow"),
-            what=str(target),
-        )
+        foreseen = await self._foresee(request, plan)
         planned = foreseen.plan
-        txn = planned.txn if isinstance(planned, Plan) else Txn()
+        texts = self._plain_texts(foreseen.before)
+        txn = masked_txn(planned.txn, texts) if isinstance(planned, Plan) else Txn()
         return Preview(
             text=str(txn),
             txn=as_json(txn),
-            changes=seen(txn, self._ks, foreseen.before),
+            changes=seen(txn, self._ks, foreseen.before, texts),
             check_revision=foreseen.revision,
             findings=planned.findings if isinstance(planned, Plan) else (),
         )
@@ -161,6 +170,10 @@ class FlowService(Flows):
         """See :meth:`flowsvc.model.Flows.restart_flow`."""
         op = request.op or self._new_op()
         found = await self.get_flow(request.flow)
+        resume = ResumeFlow(
+            flow=request.flow, op=f"{op}.resume", resent=request.resent, actor=request.actor
+        )
+        await self._foresee(resume, plan_restart)  # else it would stay paused
         paused = await self.change(msgspec.structs.replace(request, op=f"{op}.pause"))
         names = [*found.record.variants.own_names(), *found.record.variants.shared_names()]
         try:
@@ -168,9 +181,6 @@ class FlowService(Flows):
                 await self._observer.taken_away(names, paused.revision)
         except TimeoutError:
             logger.warning("restart goes on", extra={"reason": "not all instances saw the pause"})
-        resume = ResumeFlow(
-            flow=request.flow, op=f"{op}.resume", resent=request.resent, actor=request.actor
-        )
         return await self.change(resume)
 
     # -- reads -------------------------------------------------------------------------------
@@ -178,14 +188,14 @@ class FlowService(Flows):
     async def get_flow(self, flow: str) -> Flow:
         """A linearizable read. Raises ``NotFound``, and ``InvalidValue`` for a broken record."""
         found = await self._read("flow", self._ks.flow(flow), flow)
-        return _flow(flow, found)
+        return masked_flow(_flow(flow, found), self._secrets())
 
     async def list_flows(self) -> list[Flow]:
         """A linearizable list. A record that cannot be read is logged and left out."""
-        flows = []
+        flows, secrets = [], self._secrets()
         for name, kv in await self._list("flow"):
             try:
-                flows.append(_flow(name, kv))
+                flows.append(masked_flow(_flow(name, kv), secrets))
             except InvalidValue as error:
                 logger.warning("flow record left out", extra={"reason": str(error)})
         return flows
@@ -210,6 +220,12 @@ class FlowService(Flows):
         found = await history.entries(self._store, self._ks, kind, name)
         if not found:
             raise NotFound("history of " + kind, name)
+        if kind == "flow":
+            return masked_history(name, found, self._secrets())
+        if kind == "parameter-type":
+            stands = self._cache.key(self._ks.parameter_type(name))
+            type_ = None if stands is None else readable_type(name, stands.value)
+            return masked_definitions(found, type_)
         return found
 
     async def prune_history(
@@ -268,6 +284,18 @@ class FlowService(Flows):
             actor=request.actor,
         )
 
+    async def _foresee(self, request: Change, planner: _Planner) -> Foreseen:
+        operation, target = self._operation(request), target_of(request)
+        return await foresee(
+            self._store,
+            operation,
+            self._ks.history(target.kind, target.name, operation.op),
+            self._view,
+            partial(planner, request, operation),
+            shown=self._ks.type_range("active-flow"),
+            what=str(target),
+        )
+
     async def _perform(
         self, request: Change | AdoptFlow, operation: Operation, target: Target
     ) -> Done:
@@ -299,6 +327,24 @@ class FlowService(Flows):
 
     def _view(self, proof: Proof) -> View:
         return View(self._ks, self._cache, self._holders, proof)
+
+    def _secrets(self) -> SecretsOf:
+        """By the blueprint's name, as far as the caches know; for one call."""
+        view = self._view({})
+        return cache(lambda blueprint: secrets_of(blueprint, view))
+
+    def _plain_texts(self, before: Mapping[bytes, KeyValue]) -> frozenset[str]:
+        """What a plan may hold, of any flow, that nobody shall be shown."""
+        secrets, texts = self._secrets(), frozenset[str]()
+        variants = dict[str, VariantRecord]()
+        for kv in before.values():
+            with suppress(InvalidName, InvalidValue):
+                name = str(self._ks.parse_active_flow(kv.key))
+                variants[name] = decode_variant(kv.value, key=kv.key)
+        for item in self.flows.items.values():
+            if item.value is not None:
+                texts |= texts_in_flow(*item.value, secrets, variants)
+        return texts
 
     async def _read(self, kind: str, key: bytes, name: str) -> KeyValue:
         found = await self._store.read(key)

@@ -8,6 +8,7 @@
 - Of every flow that exists the newest history entry is that of its record, and tells the same; of
   every flow that is gone it says so.
 - Every flow can be read, and stopped in one transaction.
+- Where a parameter is secret, no key holds a value of it, the past included: references only.
 
 What says what a flow should be: its record; where that cannot be read, or differs from what the
 history says of the very operation that the record names, the history. Where they name different

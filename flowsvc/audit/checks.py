@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 
 from flowsvc.audit.anomaly import Anomaly
 from flowsvc.audit.blueprints import check_blueprints
 from flowsvc.audit.flows import judged
 from flowsvc.audit.histories import check_histories
+from flowsvc.audit.plain import check_plain_values
 from flowsvc.audit.reading import sorted_out
 from flowsvc.audit.stops import check_stops
-from flowsvc.audit.system import Claims, Flow, System
+from flowsvc.audit.system import Claims, Flow, Keys, System
 from flowsvc.audit.uses import check_refs, check_uses
 from flowsvc.audit.variants import check_variants
+from flowsvc.plan.secret import secrets_of
+from flowsvc.view import Holders, View
+from kvconfig.keys import Range
 from kvconfig.keyspace import Keyspace
 from kvconfig.model import KeyValue
 
@@ -27,6 +32,7 @@ _CHECKS: tuple[Callable[[System], Iterable[Anomaly]], ...] = (
     check_uses,
     check_blueprints,
     check_stops,
+    check_plain_values,
 )
 
 
@@ -37,17 +43,38 @@ def audit(keyspace: Keyspace, items: Iterable[KeyValue], *, at: str = _EPOCH) ->
     write. Raises nothing: what cannot be read is a finding.
     """
     keys, found = sorted_out(keyspace, items)
+    view = View(keyspace, _Definitions(keys), Holders(), {})
+    secrets = cache(lambda blueprint: secrets_of(blueprint, view))
     flows = [
-        judged(keyspace, flow, kv, keys.history.get(flow, ()), found)
+        judged(keyspace, flow, kv, keys.history.get(flow, ()), found, secrets=secrets)
         for flow, kv in keys.flows.items()
     ]
-    system = System(keyspace=keyspace, keys=keys, flows={flow.id: flow for flow in flows}, at=at)
+    system = System(
+        keyspace=keyspace,
+        keys=keys,
+        flows={flow.id: flow for flow in flows},
+        at=at,
+        secrets=secrets,
+    )
     for flow in flows:
         _claim(flow, system)
     for check in _CHECKS:
         found.extend(check(system))
     found.sort(key=lambda each: (each.severity != "error", each.key, each.code))
     return found
+
+
+class _Definitions:
+    """:class:`flowsvc.view.Cache` of the blueprints and parameter types that were read."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._known = {kv.key: kv for kv in (*keys.blueprints.values(), *keys.types.values())}
+
+    def key(self, key: bytes, /) -> KeyValue | None:
+        return self._known.get(key)
+
+    def range(self, _range: Range, /) -> tuple[KeyValue, ...]:
+        return ()
 
 
 def _claim(flow: Flow, system: System) -> None:

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 import msgspec
 
 from flowsvc.audit.anomaly import Anomaly, anomaly, reason_of, unchanged
+from flowsvc.audit.plain import without
 from flowsvc.audit.system import Entry, Flow, active
-from kvconfig.codec import Decoder
+from flowsvc.masking import SecretsOf, texts_in_flow
+from flowsvc.plain import masked_record
+from kvconfig.codec import Decoder, encode, parse_json
 from kvconfig.errors import InvalidName, InvalidValue
 from kvconfig.keys import check_name
 from kvconfig.keyspace import Keyspace
@@ -36,14 +39,23 @@ _decode_after = Decoder(_RawAfter)
 
 
 def judged(
-    keyspace: Keyspace, id_: str, kv: KeyValue, past: Sequence[Entry], found: list[Anomaly]
+    keyspace: Keyspace,
+    id_: str,
+    kv: KeyValue,
+    past: Sequence[Entry],
+    found: list[Anomaly],
+    *,
+    secrets: SecretsOf,
 ) -> Flow:
-    """What the flow should be; what is wrong with its record or its history goes to ``found``."""
+    """What the flow should be; what is wrong with its record or its history goes to ``found``.
+
+    No repair puts back a plain value of what is a secret by now.
+    """
     flow = Flow(id=id_, kv=kv)
     try:
         record = flow.record = _read_record(kv.value, kv.key)
     except InvalidValue as error:
-        _restore(flow, past, error, found)
+        _restore(flow, past, error, found, secrets)
         return flow
     past = [entry for entry in past if entry.said is not None or entry.op == record.op]
     entry = next((entry for entry in past if entry.op == record.op), None)
@@ -60,7 +72,7 @@ def judged(
         return flow
     if after.record != record:
         flow.record = after.record
-        found.append(_wrong_record(flow, entry, after))
+        found.append(_wrong_record(flow, entry, after, secrets))
     flow.values = after.variants
     return flow
 
@@ -116,7 +128,18 @@ def _known_after(entry: Entry) -> _After | None:
         return None
 
 
-def _restore(flow: Flow, past: Sequence[Entry], error: InvalidValue, found: list[Anomaly]) -> None:
+def _plain_texts(flow: Flow, after: _After, secrets: SecretsOf) -> frozenset[str]:
+    """What the history says and nobody may put anywhere again."""
+    return texts_in_flow(flow.id, after.record, secrets, after.variants)
+
+
+def _restore(
+    flow: Flow,
+    past: Sequence[Entry],
+    error: InvalidValue,
+    found: list[Anomaly],
+    secrets: SecretsOf,
+) -> None:
     """The record cannot be read: the history may know what it was."""
     if not past and is_older_flow(flow.kv.value):
         cure = "`flowctl migrate --from-etcd` takes it over"
@@ -128,7 +151,12 @@ def _restore(flow: Flow, past: Sequence[Entry], error: InvalidValue, found: list
     if after is not None:
         flow.record, flow.values = after.record, after.variants
         guards = (flow.guard, unchanged(past[-1].kv))
-        repair = Txn(guards, (Put(flow.kv.key, after.value),))
+        texts = _plain_texts(flow, after, secrets)
+        value, entry = after.value, list[Put]()
+        if texts:  # masked in both, so that they agree
+            value = encode(masked_record(parse_json(value), texts))
+            entry.append(without(past[-1].kv, texts))
+        repair = Txn(guards, (Put(flow.kv.key, value), *entry))
     found.append(
         anomaly(
             "broken-flow-record",
@@ -162,11 +190,13 @@ def _dispute(flow: Flow, record: FlowRecord, newest: Entry, found: list[Anomaly]
     )
 
 
-def _wrong_record(flow: Flow, entry: Entry, after: _After) -> Anomaly:
+def _wrong_record(flow: Flow, entry: Entry, after: _After, secrets: SecretsOf) -> Anomaly:
+    repair = Txn((flow.guard, unchanged(entry.kv)), (Put(flow.kv.key, after.value),))
     return anomaly(
         "wrong-record",
         flow.kv.key,
         f"differs from what operation {entry.op!r}, which it names, has written",
-        Txn((flow.guard, unchanged(entry.kv)), (Put(flow.kv.key, after.value),)),
+        None if _plain_texts(flow, after, secrets) else repair,
         does="puts the record of that history entry",
+        cure="that holds what is a secret by now: update the flow, with a reference",
     )

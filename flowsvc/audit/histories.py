@@ -36,7 +36,8 @@ def _history_unwritten(flow: Flow, guard: Compare, system: System) -> Anomaly:
         f"{what}, though the record of flow {flow.id!r} names its operation",
         _rewritten(flow, guard, system),
         does="writes it anew, from the record and the variants that stand",
-        cure="some of its variants do not stand either: update the flow, or stop it",
+        cure="some of its variants do not stand either, or hold what is a secret by now: update "
+        "the flow, or stop it",
     )
 
 
@@ -50,6 +51,8 @@ def _rewritten(flow: Flow, guard: Compare, system: System) -> Txn | None:
             return None
         variants[name] = value
         guards.append(Guarded((unchanged(kv),)))
+    if system.is_plain(flow, variants):
+        return None
     after = {"record": flow.record, "variants": variants}
     head = Guarded((guard, flow.guard), (Put(guard.key, _entry(after, system)),))
     try:

@@ -24,7 +24,7 @@ AUDITED_TYPES = (
     "parameter-type",
     "processor",
 )
-"""The types that are looked at; and of ``history`` that of flows."""
+"""The types that are looked at; and of ``history`` that of flows and of parameter types."""
 
 
 def sorted_out(keyspace: Keyspace, items: Iterable[KeyValue]) -> tuple[Keys, list[Anomaly]]:
@@ -66,8 +66,8 @@ def _place_blueprint(keys: Keys, keyspace: Keyspace, kv: KeyValue) -> None:
     keys.blueprints[keyspace.parse_named(kv.key, "flow-blueprint")] = kv
 
 
-def _place_parameter_type(_keys: Keys, keyspace: Keyspace, kv: KeyValue) -> None:
-    keyspace.parse_named(kv.key, "parameter-type")
+def _place_parameter_type(keys: Keys, keyspace: Keyspace, kv: KeyValue) -> None:
+    keys.types[keyspace.parse_named(kv.key, "parameter-type")] = kv
 
 
 def _place_instance(_keys: Keys, keyspace: Keyspace, kv: KeyValue) -> None:
@@ -75,8 +75,10 @@ def _place_instance(_keys: Keys, keyspace: Keyspace, kv: KeyValue) -> None:
 
 
 def _place_history(keys: Keys, keyspace: Keyspace, kv: KeyValue) -> None:
-    """Of flows only; an operation that was given up did nothing."""
+    """Of flows and parameter types only; an operation that was given up did nothing."""
     type_, flow, op = keyspace.parse_history(kv.key)
+    if type_ == "parameter-type":
+        keys.type_history.setdefault(flow, []).append(kv)
     if type_ != "flow":
         return
     try:

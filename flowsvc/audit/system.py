@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from flowsvc.audit.anomaly import unchanged
+from flowsvc.masking import SecretsOf
 from kvconfig.errors import InvalidValue
 from kvconfig.keyspace import Keyspace
 from kvconfig.model import KeyValue
@@ -69,6 +70,11 @@ class Flow(msgspec.Struct, kw_only=True):
         return () if self.record is None else active(self.record).shared
 
     @property
+    def names(self) -> Sequence[str]:
+        """All that it should have in ``/active-flow/``, its own and what it shares."""
+        return (*self.own, *self.shared)
+
+    @property
     def guard(self) -> Compare:
         """That its record was not written since."""
         return unchanged(self.kv)
@@ -89,7 +95,9 @@ class Keys(msgspec.Struct):
     refs: dict[str, dict[str, KeyValue]] = {}
     uses: dict[tuple[str, str], KeyValue] = {}
     blueprints: dict[str, KeyValue] = {}
+    types: dict[str, KeyValue] = {}
     history: dict[str, list[Entry]] = {}
+    type_history: dict[str, list[KeyValue]] = {}
 
 
 class System(msgspec.Struct, kw_only=True):
@@ -100,6 +108,14 @@ class System(msgspec.Struct, kw_only=True):
     flows: dict[str, Flow]
     claims: dict[str, Claims] = {}
     at: str
+    secrets: SecretsOf
+
+    def is_plain(self, flow: Flow, variants: Mapping[str, VariantRecord]) -> bool:
+        """Whether these values of its variants hold one for which a reference has to stand."""
+        if flow.record is None:
+            return False
+        found = self.secrets(flow.record.blueprint_name).plain_in(flow.id, flow.record, variants)
+        return any(plain.variant for plain in found)
 
 
 def active(record: FlowRecord) -> FlowVariants:

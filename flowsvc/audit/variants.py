@@ -76,13 +76,17 @@ def _variant(
         return
     key = system.keyspace.active_flow(VariantName.parse(name))
     repair = None
+    plain = wanted is not None and any(system.is_plain(flow, {name: wanted}) for flow in knowing)
     if wanted is not None and agreed:
         still = absent(key) if kv is None else unchanged(kv)
-        repair = Txn((still, knowing[0].guard), (Put(key, encode(wanted)),))
+        if not plain:
+            repair = Txn((still, knowing[0].guard), (Put(key, encode(wanted)),))
     does = f"puts the value that the history of {listed(knowing)} has"
     cure = f"no history says what it should be: update or stop {listed(holders)}"
     if not agreed:
         cure = "the histories of its flows differ: roll the blueprint out, or stop one of them"
+    elif plain:
+        cure = "what it was is a secret by now: update the flow, with a reference"
     if kv is None:
         said = f"is missing, {listed(holders)} should have it"
         yield anomaly("missing-variant", key, said, repair, does=does, cure=cure)

@@ -25,6 +25,8 @@ __all__ = ["command"]
 def command(*, repair: bool, endpoints: tuple[str, ...], root: str, output: str) -> None:
     """Check that variants, references and history are what the flows' records say.
 
+    And that where a parameter is secret no key holds a value of it, but references only.
+
     Looks at etcd itself, at one revision, beside services that run. Without --repair it only
     reads. The column REPAIR says whether a finding can be mended, or has been. The exit code is 0
     unless errors are left; warnings may be.

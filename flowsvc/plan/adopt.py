@@ -12,6 +12,7 @@ from flowsvc.model import AdoptFlow, OldKey
 from flowsvc.plan.core import NONE, Operation, Plan, Repeated, counted, done_before, fitted
 from flowsvc.plan.flows import check_it_can_stop
 from flowsvc.plan.made import Made
+from flowsvc.plan.secret import put_back
 from flowsvc.plan.variants import Move, Variants, transition
 from flowsvc.view import View
 from kvconfig.codec import encode
@@ -28,7 +29,8 @@ def plan_adopt(request: AdoptFlow, operation: Operation, view: View) -> Plan | R
     Its blueprint need not exist; a warning says so.
 
     Raises ``AlreadyExists``, ``VariantTaken``, ``SharedVariantDiffers``, ``FlowTooLarge``,
-    ``RequestReused``; and ``PlanStale`` where a key of the older layout was written since.
+    ``ParametersInvalid`` (a value that is a secret here), ``RequestReused``; and ``PlanStale``
+    where a key of the older layout was written since.
     """
     ks, name = view.keyspace, request.flow
     history_key = ks.history("flow", name, operation.op)
@@ -41,20 +43,15 @@ def plan_adopt(request: AdoptFlow, operation: Operation, view: View) -> Plan | R
         raise PlanStale(show_key(key), revision=now, check_revision=request.replaces)
     if now != request.replaces:
         raise AlreadyExists("flow", name)
-    made = _made(request, operation)
-    blueprint_key = ks.flow_blueprint(request.blueprint_name)
-    blueprint = view.key(blueprint_key)
+    made = put_back(name, _made(request, operation), view, cure=_START_IT)
+    blueprint = view.key(ks.flow_blueprint(request.blueprint_name))
     parts = [
         *transition([Move(flow=name, after=made.active)], view),
         *(_instead_of(old, view) for old in request.instead_of),
     ]
     check_it_can_stop(name, made.record, operation, view)
     head = Guarded(
-        (
-            at_revision(key, request.replaces),
-            absent(history_key),
-            at_revision(blueprint_key, blueprint.mod_revision if blueprint else NONE),
-        ),
+        (at_revision(key, request.replaces), absent(history_key), *made.guards),
         (
             Put(key, encode(made.record)),
             Put(ks.blueprint_use(request.blueprint_name, name), b"{}"),
@@ -66,6 +63,10 @@ def plan_adopt(request: AdoptFlow, operation: Operation, view: View) -> Plan | R
     return Plan(txn=fitted(name, head, parts, view), findings=findings)
 
 
+_START_IT = (
+    "it cannot be taken over as it runs; stop it where it runs, and start it here with one "
+    "(`--param {name}=env:NAME`)"
+)
 _NO_BLUEPRINT = "its blueprint does not exist: it runs and stops, and cannot be updated"
 
 

@@ -82,7 +82,7 @@ def done_before(view: View, history_key: bytes, op: str, action: str) -> Repeate
     was = decode_history(found.value, key=history_key).action
     if was != action:
         raise RequestReused(op, was=was)
-    return Repeated(revision=found.mod_revision)
+    return Repeated(revision=found.create_revision)  # fsck may have written it again since
 
 
 def history_entry(view: View, history_key: bytes) -> HistoryRecord | None:

@@ -17,6 +17,7 @@ from flowsvc.errors import (
     ParameterTypeInvalid,
 )
 from flowsvc.model import DefinitionKind, DeleteDefinition, PutDefinition, RollBackDefinition
+from flowsvc.plain import MASK, values_in_definition
 from flowsvc.plan.core import (
     NONE,
     Operation,
@@ -29,6 +30,7 @@ from flowsvc.plan.core import (
     mild,
 )
 from flowsvc.plan.made import compiled_blueprint, compiled_type
+from flowsvc.plan.secret import readable_type
 from flowsvc.view import View
 from kvconfig.codec import canonical, encode
 from kvconfig.errors import InvalidName, InvalidValue
@@ -58,12 +60,18 @@ def plan_put(request: PutDefinition, operation: Operation, view: View) -> Plan |
 def plan_roll_back_definition(
     request: RollBackDefinition, operation: Operation, view: View
 ) -> Plan | Repeated:
-    """Store again what an operation has stored. Raises ``NotFound``, and what a put raises."""
+    """Store again what an operation has stored.
+
+    Raises ``NotFound``, and what a put raises; ``ParameterTypeInvalid`` too for a default that is
+    plain where the type that stands takes references only.
+    """
     key = view.keyspace.history(request.kind, request.name, request.to)
     entry = history_entry(view, key)
     if entry is None or entry.after is None:
         words = KIND_WORDS[request.kind]
         raise NotFound("history entry", f"{request.to} of {words} {request.name}")
+    if request.kind == "parameter-type":
+        _check_plain(request.name, entry.after, view)
     put = PutDefinition(
         kind=request.kind,
         name=request.name,
@@ -72,6 +80,20 @@ def plan_roll_back_definition(
         strict=request.strict,
     )
     return _put(put, "rollback", operation, view)
+
+
+def _check_plain(name: str, definition: object, view: View) -> None:
+    """A default that was stored before the type was marked secret does not come back."""
+    stands = view.key(view.keyspace.parameter_type(name))
+    type_ = readable_type(name, stands.value) if stands is not None else None
+    said = "is or was a secret, and what was recorded is no reference: put the type anew"
+    found = [
+        Finding(path, said)
+        for path, text in values_in_definition(definition)
+        if text == MASK or (type_ is not None and type_.is_plain(text))
+    ]
+    if found:
+        raise ParameterTypeInvalid(f"parameter type {name!r}", found)
 
 
 def plan_delete(request: DeleteDefinition, operation: Operation, view: View) -> Plan | Repeated:

@@ -33,6 +33,7 @@ from flowsvc.plan.core import (
     mild,
 )
 from flowsvc.plan.made import Made, Standing, made_again, make, stands
+from flowsvc.plan.secret import put_back
 from flowsvc.plan.variants import Move, Variants, last_stop, standing, transition
 from flowsvc.view import View
 from kvconfig.codec import encode
@@ -45,14 +46,15 @@ from kvconfig.txn import (
     Delete,
     Guarded,
     Put,
+    Txn,
     absent,
     at_revision,
-    exists,
 )
 
 __all__ = [
     "check_it_can_stop",
     "plan_pause",
+    "plan_restart",
     "plan_resume",
     "plan_roll_back",
     "plan_start",
@@ -151,7 +153,8 @@ def plan_pause(request: PauseFlow, operation: Operation, view: View) -> Plan | R
 def plan_resume(request: ResumeFlow, operation: Operation, view: View) -> Plan | Repeated:
     """Put back what a pause has taken away.
 
-    Raises ``NotFound``, ``WrongState``, ``VariantTaken``, ``SharedVariantDiffers``.
+    Raises ``NotFound``, ``WrongState``, ``ParametersInvalid`` (a value that is a secret by now),
+    ``VariantTaken``, ``SharedVariantDiffers``.
     """
     if (done := _done(request.flow, operation, "resume", view)) is not None:
         return done
@@ -162,15 +165,39 @@ def plan_resume(request: ResumeFlow, operation: Operation, view: View) -> Plan |
     values = {VariantName.parse(name): value for name, value in paused.items()}
     record = msgspec.structs.replace(flow.record, op=operation.op, paused=None)
     made = Made(record=record, variants=Variants.of(flow.record.variants, values))
+    made = put_back(request.flow, made, view, cure=f"{_given_anew(request.flow)}, then resume it")
     step = _Step(name=request.flow, flow=flow, action="resume", operation=operation)
     return _planned(step, made, view)
+
+
+def plan_restart(request: ResumeFlow, operation: Operation, view: View) -> Plan | Repeated:
+    """For a resume that a pause is to come before: whether it may put back what stands. No writes.
+
+    Raises ``NotFound``, ``FlowDamaged``, ``ParametersInvalid`` (a value that is a secret by now).
+    """
+    if (done := _done(request.flow, operation, "resume", view)) is not None:
+        return done
+    flow = stands(request.flow, view)
+    names = flow.record.variants
+    if flow.record.paused is None:
+        values = standing(request.flow, [*names.own_names(), *names.shared_names()], view)
+    else:
+        values = {VariantName.parse(name): each for name, each in flow.record.paused.items()}
+    made = Made(record=flow.record, variants=Variants.of(names, values))
+    put_back(request.flow, made, view, cure=f"{_given_anew(request.flow)}, which restarts it too")
+    return Plan(txn=Txn())
+
+
+def _given_anew(flow: str) -> str:
+    return f"give one with `flowctl flow update {flow} --param {{name}}=env:NAME`"
 
 
 def plan_roll_back(request: RollBackFlow, operation: Operation, view: View) -> Plan | Repeated:
     """Make the flow what it was after an operation of its history, by the rules of an update.
 
     Raises ``NotFound`` (history entry, blueprint), ``WrongState`` (it was stopped then),
-    ``FlowDamaged`` (the entry cannot be read), ``VariantTaken``, ``SharedVariantDiffers``.
+    ``FlowDamaged`` (the entry cannot be read), ``ParametersInvalid`` (a value that is a secret by
+    now), ``VariantTaken``, ``SharedVariantDiffers``.
     """
     if (done := _done(request.flow, operation, "rollback", view)) is not None:
         return done
@@ -178,10 +205,12 @@ def plan_roll_back(request: RollBackFlow, operation: Operation, view: View) -> P
     found = view.key(ks.flow(request.flow))
     flow = None if found is None else stands(request.flow, view)
     made = _recorded(request, operation, view)
-    blueprint = ks.flow_blueprint(made.record.blueprint_name)
-    if view.key(blueprint) is None:
-        raise NotFound("blueprint", made.record.blueprint_name)
-    made = msgspec.structs.replace(made, guards=(exists(blueprint),))
+    name = made.record.blueprint_name
+    if view.key(ks.flow_blueprint(name)) is None:
+        raise NotFound("blueprint", name)
+    started = f"give one with `flowctl flow start -n {name} -i {request.flow}"
+    cure = f"{started} --param {{name}}=env:NAME`" if flow is None else _given_anew(request.flow)
+    made = put_back(request.flow, made, view, cure=f"{cure} instead")
     step = _Step(name=request.flow, flow=flow, action="rollback", operation=operation)
     return _planned(step, made, view)
 

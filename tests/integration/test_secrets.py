@@ -15,6 +15,9 @@ import pytest
 from flowsvc.cli import main, settings
 from flowsvc.cli.children import child
 from kvconfig.devserver import DevServer, EtcdBinary
+from kvconfig.etcd import connect
+from kvconfig.keyspace import Keyspace
+from kvconfig.store import list_all
 from tests.scraping import get
 
 KEEPING = "tests.integration.keeping_processor:Keeping"
@@ -161,3 +164,88 @@ def test_a_secret_is_in_nothing_that_a_run_produces(
     assert "processors.log" in found_in
     for text in (known, filed, plain, kept):
         assert holding(produced, text) == []
+
+
+def test_a_value_from_before_its_type_was_marked_is_told_nowhere(
+    etcd_endpoint: str,
+    root: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """No command brings it back or shows it; and once all is mended no key holds it."""
+    plain = f"e-{secrets.token_hex(8)}"
+    produced, beside = tmp_path / "produced", tmp_path / "beside"
+    produced.mkdir()
+    beside.mkdir()
+
+    def written(name: str, value: object) -> str:
+        (beside / name).write_text(json.dumps(value))
+        return str(beside / name)
+
+    types = TYPES | {"key": {"type": "string", "default": plain}}
+    before = written(
+        "before.json", {"parameter-type": types, "flow-blueprint": {"calls": BLUEPRINT}}
+    )
+    flow = {"blueprint-name": "calls", "parameters": {"api-key": plain}}
+    flows = written("flows.json", {"flow": {"f1": flow, "f3": flow}})
+    reference = "api-key=env:SET_BY_NOBODY"
+
+    with asyncio.Runner() as loop:  # one for all commands: gRPC's poller does not like it to change
+        monkeypatch.setattr(settings, "run", loop.run)
+        flowctl = FlowCtl(produced, capsys, "--endpoints", etcd_endpoint, "--root", root)
+        flowctl("import", before)
+        given = ("--param", f"api-key={plain}", "--op", "first")
+        flowctl("flow", "start", "-n", "calls", "-i", "f1", *given)
+        flowctl("flow", "start", "-n", "calls", "-i", "f2")
+        flowctl("flow", "pause", "f2")
+        flowctl("parameter-type", "put", "key", written("key.json", KEY), "--force")
+
+        back = ("flow", "rollback", "f1", "--to", "first")
+        for answer in (
+            flowctl("flow", "resume", "f2", code=INVALID),
+            flowctl("flow", "restart", "f1", code=INVALID),
+            flowctl(*back, code=INVALID),
+            flowctl(*back, "--dry-run", "-o", "json", code=INVALID),
+            flowctl("flow", "update", "f1", "--param", "fail=true", code=INVALID),
+            flowctl("flow", "rollout", "-n", "calls", code=INVALID),
+            flowctl("import", flows, code=INVALID),
+            flowctl("apply", "-f", flows, "--yes", code=INVALID),
+        ):
+            assert "api-key" in answer, "the parameter is named"
+
+        update = ("flow", "update", "f1", "--param", reference)
+        flow["parameters"] = {"api-key": "env:SET_BY_NOBODY"}
+        shown = [
+            flowctl("flow", "get", "f1"),
+            flowctl("flow", "get", "f2", "-o", "json"),
+            flowctl("flow", "list", "-o", "json"),
+            flowctl("flow", "describe", "f1", "-o", "json"),
+            flowctl("flow", "history", "f1", "-o", "json"),
+            flowctl("parameter-type", "history", "key", "-o", "json"),
+            flowctl("parameter-type", "diff", "key"),
+            flowctl(*update, "--dry-run"),
+            flowctl(*update, "--dry-run", "-o", "json"),
+            flowctl("diff", "-f", written("flows.json", {"flow": {"f1": flow}}), code=FAILED),
+        ]
+        found = flowctl("fsck", code=FAILED)
+        flowctl("fsck", "--repair", code=FAILED)
+        for name in ("f1", "f2"):
+            flowctl("flow", "update", name, "--param", reference)
+            shown.append(flowctl("flow", "diff", name))
+        flowctl("flow", "resume", "f2")
+        flowctl("fsck", "--repair")
+        flowctl("fsck")
+        assert all("***" in each for each in shown), shown
+        assert found.count("plain-secret") == 7, found
+        keys = loop.run(_everything(etcd_endpoint, root))
+
+    assert holding(produced, "api-key"), "the search finds what is there"
+    assert holding(produced, plain) == []
+    assert [key for key, value in keys.items() if plain.encode() in value] == []
+
+
+async def _everything(endpoint: str, root: str) -> dict[bytes, bytes]:
+    async with connect([endpoint]) as store:
+        page = await list_all(store, Keyspace(root).everything())
+        return {kv.key: kv.value for kv in page.items}
