@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from flowsvc.audit.anomaly import Anomaly, anomaly, unchanged
 from flowsvc.audit.system import Entry, Flow, System, value_of
+from flowsvc.masking import texts_in_flow
 from kvconfig.codec import encode
 from kvconfig.errors import TooManyOperations
 from kvconfig.records import HistoryRecord
@@ -51,7 +52,7 @@ def _rewritten(flow: Flow, guard: Compare, system: System) -> Txn | None:
             return None
         variants[name] = value
         guards.append(Guarded((unchanged(kv),)))
-    if system.is_plain(flow, variants):
+    if flow.record is not None and texts_in_flow(flow.id, flow.record, system.secrets, variants):
         return None
     after = {"record": flow.record, "variants": variants}
     head = Guarded((guard, flow.guard), (Put(guard.key, _entry(after, system)),))

@@ -156,7 +156,8 @@ def _after(kv: KeyValue) -> Any:
 
 
 def _unmasked(found: Iterable[Plain]) -> list[Plain]:
-    return [plain for plain in found if plain.value != MASK]
+    """Those that tell something: an empty text is no reference, and nobody's secret either."""
+    return [plain for plain in found if plain.value not in ("", MASK)]
 
 
 def _json(kv: KeyValue) -> Any:

@@ -297,6 +297,16 @@ async def test_no_repair_puts_one_back(store: Store, ks: Keyspace) -> None:
         assert (await repair(store, ks)).left == ()
 
 
+async def test_an_empty_value_is_nobodys_secret(store: Store, ks: Keyspace) -> None:
+    """It is no reference, so it is not put back; but there is nothing in it to find or to mask."""
+    async with a_service(store, ks) as service:
+        await service.change(UpdateFlow(flow="f1", parameters={"api-key": ""}, op="empty"))
+        await mark(service)
+        await repair(store, ks)
+        assert await found_in(store, ks) == {}
+        await refused(service, store, ks, PauseFlow(flow="f1"), restart=True)
+
+
 async def test_a_record_that_is_restored_is_masked(store: Store, ks: Keyspace) -> None:
     """A flow whose record was destroyed can be updated and stopped again, without the value."""
     async with a_service(store, ks) as service:
