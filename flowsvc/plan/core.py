@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from flowsvc.errors import Finding, FlowServiceError, FlowTooLarge, InvalidInput, RequestReused
 from flowsvc.model import NOBODY, Actor
 from flowsvc.view import View
-from kvconfig.codec import encode
+from kvconfig.codec import encode, encode_parts
 from kvconfig.errors import TooManyOperations
 from kvconfig.model import Revision
 from kvconfig.records import HistoryRecord, decode_history
@@ -53,8 +53,16 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     def entry(self, action: str, after: object) -> bytes:
         """The value of its history key."""
+        return encode(self._record(action, after))
+
+    def flow_entry(self, action: str, record: bytes, variants: Mapping[str, msgspec.Raw]) -> bytes:
+        """The same for a flow: what it is after, in canonical JSON already."""
+        after = {"record": msgspec.Raw(record), "variants": variants}
+        return encode_parts(self._record(action, after))
+
+    def _record(self, action: str, after: object) -> HistoryRecord:
         by, why = self.actor.by, self.actor.why
-        return encode(HistoryRecord(action=action, by=by, at=self.at, why=why, after=after))
+        return HistoryRecord(action=action, by=by, at=self.at, why=why, after=after)
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -142,7 +142,7 @@ def plan_pause(request: PauseFlow, operation: Operation, view: View) -> Plan | R
     names = flow.record.variants
     values = standing(request.flow, [*names.own_names(), *names.shared_names()], view)
     variants = Variants.of(names, values)
-    record = msgspec.structs.replace(flow.record, op=operation.op, paused=variants.by_name())
+    record = msgspec.structs.replace(flow.record, op=operation.op, paused=variants.records())
     made = Made(record=record, variants=variants)
     step = _Step(name=request.flow, flow=flow, action="pause", operation=operation)
     return _planned(step, made, view)
@@ -238,12 +238,13 @@ def _writes(step: _Step, made: Made, view: View) -> list[Put | Delete]:
     """The record, the key that guards its blueprint, and the history."""
     ks, name, now = view.keyspace, step.name, made.record.blueprint_name
     was = None if step.flow is None else step.flow.record.blueprint_name
-    ops: list[Put | Delete] = [Put(ks.flow(name), encode(made.record))]
+    record = encode(made.record)
+    ops: list[Put | Delete] = [Put(ks.flow(name), record)]
     if was != now:
         ops.append(Put(ks.blueprint_use(now, name), b"{}"))
     if was not in (None, now):
         ops.append(Delete(ks.blueprint_use(str(was), name)))
-    entry = step.operation.entry(step.action, made.after())
+    entry = step.operation.flow_entry(step.action, record, made.active.raw())
     ops.append(Put(ks.history("flow", name, step.operation.op), entry))
     return ops
 

@@ -42,17 +42,20 @@ __all__ = ["Move", "Variants", "differs", "last_stop", "standing", "transition"]
 
 
 class Variants(msgspec.Struct, frozen=True, kw_only=True):
-    """What a flow shall have: its own variants, and those it shares, with their values."""
+    """What a flow shall have: its own variants, and those it shares, with their values.
 
-    own: Mapping[VariantName, VariantRecord] = {}
-    shared: Mapping[VariantName, VariantRecord] = {}
+    A value is a ``VariantRecord`` in canonical JSON, just as it stands under the variant's key.
+    """
+
+    own: Mapping[VariantName, bytes] = {}
+    shared: Mapping[VariantName, bytes] = {}
 
     @classmethod
-    def of(cls, names: FlowVariants, values: Mapping[VariantName, VariantRecord]) -> Self:
+    def of(cls, names: FlowVariants, records: Mapping[VariantName, VariantRecord]) -> Self:
         """Values by who they belong to. ``KeyError`` where one is missing."""
         return cls(
-            own={name: values[name] for name in names.own_names()},
-            shared={name: values[name] for name in names.shared_names()},
+            own={name: encode(records[name]) for name in names.own_names()},
+            shared={name: encode(records[name]) for name in names.shared_names()},
         )
 
     @property
@@ -62,9 +65,17 @@ class Variants(msgspec.Struct, frozen=True, kw_only=True):
             own=tuple(sorted(map(str, self.own))), shared=tuple(sorted(map(str, self.shared)))
         )
 
-    def by_name(self) -> dict[str, VariantRecord]:
+    def by_name(self) -> dict[str, bytes]:
         """All of them, by ``<processor>/<variant>``."""
         return {str(name): value for name, value in (*self.own.items(), *self.shared.items())}
+
+    def records(self) -> dict[str, VariantRecord]:
+        """The same, decoded."""
+        return {name: decode_variant(value) for name, value in self.by_name().items()}
+
+    def raw(self) -> dict[str, msgspec.Raw]:
+        """The same, to be put into other JSON."""
+        return {name: msgspec.Raw(value) for name, value in self.by_name().items()}
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,9 +133,7 @@ def transition(moves: Sequence[Move], view: View) -> list[Guarded]:
     return [holding.part(view) for holding in holdings.values()]
 
 
-def differs(
-    name: VariantName, value: VariantRecord, view: View
-) -> Literal["", "missing", "changed"]:
+def differs(name: VariantName, value: bytes, view: View) -> Literal["", "missing", "changed"]:
     """How what stands, as far as the view knows, differs from a value; "" where it does not."""
     stands = view.key(view.keyspace.active_flow(name))
     if stands is None:
@@ -181,7 +190,7 @@ class _Holding:
         if self.owned_before:
             return _put_if_it_differs(key, value, view)
         if not self.shared_before and view.key(key) is None:
-            return Guarded((absent(key),), (Put(key, encode(value)),))
+            return Guarded((absent(key),), (Put(key, value),))
         sharer = view.sharer(self.name, self._flows([*self.shared_before, move]))
         if not self.shared_before:
             holder = view.owner(self.name) or sharer
@@ -215,13 +224,13 @@ class _Holding:
         return _put_if_it_differs(key, value, view, alone, refs)
 
     def _joined(
-        self, key: bytes, value: VariantRecord, refs: tuple[Put | Delete, ...], view: View
+        self, key: bytes, value: bytes, refs: tuple[Put | Delete, ...], view: View
     ) -> Guarded:
         """It is made now, or another flow holds it already, with the same value.
 
         That it is unchanged is compared, and it is not put again.
         """
-        flow, wanted = self.shared_after[0].flow, encode(value)
+        flow = self.shared_after[0].flow
         stands = view.key(key)
         sharer = view.sharer(self.name, self._flows(self.shared_after))
         if view.is_proven(key):
@@ -232,13 +241,13 @@ class _Holding:
             else:
                 if fields := _differing(stands, value):
                     raise SharedVariantDiffers(flow, str(self.name), holder=sharer, fields=fields)
-                wanted = stands.value  # equal, though somebody may have written it in another form
+                value = stands.value  # equal, though somebody may have written it in another form
         if sharer is None:
-            return Guarded((absent(key),), (Put(key, wanted), *refs))
+            return Guarded((absent(key),), (Put(key, value), *refs))
         ref = view.keyspace.flow_ref(self.name, sharer)
-        return Guarded((holds(key, wanted), exists(ref)), refs)
+        return Guarded((holds(key, value), exists(ref)), refs)
 
-    def _agreed(self) -> VariantRecord:
+    def _agreed(self) -> bytes:
         """The value that all who shall share it want."""
         first, *others = self.shared_after
         value = first.after.shared[self.name]
@@ -278,7 +287,7 @@ def _nobody_else(name: VariantName, flows: Collection[str], view: View) -> tuple
 
 def _put_if_it_differs(
     key: bytes,
-    value: VariantRecord,
+    value: bytes,
     view: View,
     guards: tuple[Compare, ...] = (),
     ops: tuple[Put | Delete, ...] = (),
@@ -286,24 +295,27 @@ def _put_if_it_differs(
     """One that is held already: left alone where it is equal, put back where it is missing."""
     stands = view.key(key)
     if stands is None:
-        return Guarded((absent(key), *guards), (Put(key, encode(value)), *ops))
+        return Guarded((absent(key), *guards), (Put(key, value), *ops))
     if not _differing(stands, value):
         return Guarded((holds(key, stands.value), *guards), ops)
-    return Guarded((holds(key, stands.value), *guards), (Put(key, encode(value)), *ops))
+    return Guarded((holds(key, stands.value), *guards), (Put(key, value), *ops))
 
 
-def _differing(stands: KeyValue, wanted: VariantRecord) -> list[str]:
+def _differing(stands: KeyValue, wanted: bytes) -> list[str]:
     """The paths of the fields in which two values of a variant differ; ``$`` for all of it."""
     try:
-        return _fields(decode_variant(stands.value, key=stands.key), wanted)
+        return _fields(stands.value, wanted)
     except InvalidValue:
         return ["$"]
 
 
-def _fields(one: VariantRecord, other: VariantRecord) -> list[str]:
+def _fields(one: bytes, other: bytes) -> list[str]:
+    if one == other:
+        return []
+    left_, right_ = decode_variant(one), decode_variant(other)
     sides = (
-        ("topics", one.topics, other.topics),
-        ("parameters", one.parameters, other.parameters),
+        ("topics", left_.topics, right_.topics),
+        ("parameters", left_.parameters, right_.parameters),
     )
     return [
         f"{section}.{field}"
