@@ -173,7 +173,10 @@ class _Sender:
     async def send(self, txn: Txn) -> Commit | None:
         """Commit; ``None`` where a nested guard ended it. Safe to repeat: see the plan's guards."""
         try:
-            return await _SEND_AGAIN(self._once, txn)
+            try:
+                return await self._once(txn)
+            except OutcomeUnknown:
+                return await _SEND_AGAIN(self._once, txn)
         except TransactionAborted:
             return None
 
@@ -225,9 +228,10 @@ class _Sender:
             raise
 
 
+# Asked of tenacity only once something has gone wrong: of a start it would take a twentieth.
 _SEND_AGAIN = tenacity.AsyncRetrying(
     retry=tenacity.retry_if_exception_type(OutcomeUnknown),
-    stop=tenacity.stop_after_attempt(4),
+    stop=tenacity.stop_after_attempt(3),
     wait=tenacity.wait_random_exponential(multiplier=0.05, max=1.0),
     reraise=True,
 )

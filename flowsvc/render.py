@@ -24,9 +24,9 @@ from kvconfig.codec import encode
 from kvconfig.errors import InvalidName
 from kvconfig.keys import check_name
 from kvconfig.keyspace import VariantName
-from kvconfig.records import Interfaces, VariantRecord
+from kvconfig.records import Interfaces, VariantRecord, decode_variant
 
-__all__ = ["MAX_RENDERED_BYTES", "Form", "Rendered", "form", "render"]
+__all__ = ["MAX_RENDERED_BYTES", "Form", "Rendered", "decoded", "form", "render"]
 
 MAX_RENDERED_BYTES = 1024 * 1024
 """Bytes of text in all that a flow renders to. etcd takes 1.5 MiB in one request by default, and
@@ -46,6 +46,11 @@ class Rendered(msgspec.Struct, frozen=True, kw_only=True):
     own: dict[VariantName, bytes]
     shared: dict[VariantName, bytes]
     interfaces: Interfaces
+
+
+def decoded(values: Mapping[VariantName, bytes]) -> dict[VariantName, VariantRecord]:
+    """Values of variants as they were before they were JSON."""
+    return {name: decode_variant(value) for name, value in values.items()}
 
 
 def render(

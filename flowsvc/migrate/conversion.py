@@ -26,7 +26,7 @@ from flowsvc.migrate.flat import split
 from flowsvc.migrate.reading import OldDefinition, OldEntry, OldFlow, OldState, Style
 from flowsvc.model import AdoptFlow
 from flowsvc.parameters import ParameterType, parse_parameter_type, resolve
-from flowsvc.render import Rendered, render
+from flowsvc.render import Rendered, decoded, render
 from kvconfig.keyspace import VariantName
 from kvconfig.records import DEFAULT_WORKSPACE, VariantRecord, decode_variant
 
@@ -188,8 +188,8 @@ class _Converter:
         self._warning(flow.path, f"nothing of it was active: paused; `flowctl flow resume {id_}`")
         return msgspec.structs.replace(
             request,
-            own={name: decode_variant(value) for name, value in rendered.own.items()},
-            shared={name: decode_variant(value) for name, value in rendered.shared.items()},
+            own=decoded(rendered.own),
+            shared=decoded(rendered.shared),
             paused=True,
         )
 

@@ -84,7 +84,7 @@ class Unproven(FlowServiceError):
 
 def done_before(view: View, history_key: bytes, op: str, action: str) -> Repeated | None:
     """The operation's own history entry, where a proof shows one. Raises ``RequestReused``."""
-    found = view.key(history_key)
+    found = view.shown(history_key)
     if found is None:
         return None
     was = decode_history(found.value, key=history_key).action
@@ -95,7 +95,7 @@ def done_before(view: View, history_key: bytes, op: str, action: str) -> Repeate
 
 def history_entry(view: View, history_key: bytes) -> HistoryRecord | None:
     """The entry to go back to, or ``None`` where there is none that did something."""
-    found = view.key(history_key)
+    found = view.shown(history_key)
     if found is None:
         return None
     entry = decode_history(found.value, key=history_key)

@@ -290,6 +290,10 @@ _NOT_RECORDED = Finding(
 )
 
 
+_STOP_OPERATIONS = 4
+"""What :func:`_stop_head` does at the most."""
+
+
 def _stop_head(
     flow: str, record: FlowRecord, guard: Compare, operation: Operation, view: View
 ) -> Guarded:
@@ -313,8 +317,9 @@ def check_it_can_stop(flow: str, record: FlowRecord, operation: Operation, view:
 
     Asks the view for nothing. Raises ``FlowTooLarge``.
     """
-    guard = at_revision(view.keyspace.flow(flow), NONE)
-    head, variants = _stop_head(flow, record, guard, operation, view), record.variants
-    if head.weight + len(variants.own) + 2 * len(variants.shared) <= MAX_OPERATIONS:
+    variants = record.variants
+    if _STOP_OPERATIONS + len(variants.own) + 2 * len(variants.shared) <= MAX_OPERATIONS:
         return  # side by side, as nearly every flow: no need to plan it to know that
+    guard = at_revision(view.keyspace.flow(flow), NONE)
+    head = _stop_head(flow, record, guard, operation, view)
     fitted(flow, head, last_stop(flow, variants, view), view)

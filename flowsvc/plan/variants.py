@@ -61,13 +61,12 @@ class Variants(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def names(self) -> FlowVariants:
         """As a record lists them."""
-        return FlowVariants(
-            own=tuple(sorted(map(str, self.own))), shared=tuple(sorted(map(str, self.shared)))
-        )
+        return FlowVariants(own=_listed(self.own), shared=_listed(self.shared))
 
     def by_name(self) -> dict[str, bytes]:
         """All of them, by ``<processor>/<variant>``."""
-        return {str(name): value for name, value in (*self.own.items(), *self.shared.items())}
+        values = (*self.own.items(), *self.shared.items())
+        return {"/".join(name): value for name, value in values}
 
     def records(self) -> dict[str, VariantRecord]:
         """The same, decoded."""
@@ -76,6 +75,10 @@ class Variants(msgspec.Struct, frozen=True, kw_only=True):
     def raw(self) -> dict[str, msgspec.Raw]:
         """The same, to be put into other JSON."""
         return {name: msgspec.Raw(value) for name, value in self.by_name().items()}
+
+
+def _listed(names: Iterable[VariantName]) -> tuple[str, ...]:
+    return tuple(sorted(["/".join(name) for name in names]))  # as str(), without a call for each
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +92,11 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     after: Variants = Variants()
     exact: bool = False
 
+    @property
+    def is_start(self) -> bool:
+        """Whether it holds nothing yet."""
+        return not (self.before.own or self.before.shared)
+
 
 def standing(
     flow: str, names: Iterable[VariantName], view: View
@@ -98,7 +106,7 @@ def standing(
     Raises ``FlowDamaged`` where one is missing or cannot be read.
     """
     values = {}
-    for name, kv in [(name, view.key(view.keyspace.active_flow(name))) for name in names]:
+    for name, kv in [(name, view.shown(view.keyspace.active_flow(name))) for name in names]:
         key = show_key(view.keyspace.active_flow(name))
         if kv is None:
             raise FlowDamaged(flow, key=key, reason="is missing")
@@ -114,28 +122,28 @@ def transition(moves: Sequence[Move], view: View) -> list[Guarded]:
 
     Raises ``VariantTaken`` and ``SharedVariantDiffers``.
     """
-    holdings: dict[VariantName, _Holding] = {}
-
-    def of(name: VariantName) -> _Holding:
-        if (holding := holdings.get(name)) is None:
-            holding = holdings[name] = _Holding(name)
-        return holding
-
+    holdings = _Holdings()
+    parts: list[Guarded] = []
+    alone = len(moves) == 1 and moves[0].is_start
     for move in moves:
         for name in move.before.own_names():
-            of(name).owned_before.append(move)
+            holdings[name].owned_before.append(move)
         for name in move.before.shared_names():
-            of(name).shared_before.append(move)
-        for name in move.after.own:
-            of(name).owned_after.append(move)
+            holdings[name].shared_before.append(move)
+        for name, value in move.after.own.items():
+            key = view.keyspace.active_flow(name)
+            if alone and name not in move.after.shared and view.shown(key) is None:
+                parts.append(_made(key, value))  # nearly always: nobody holds it, or wants it too
+            else:
+                holdings[name].owned_after.append(move)
         for name in move.after.shared:
-            of(name).shared_after.append(move)
-    return [holding.part(view) for holding in holdings.values()]
+            holdings[name].shared_after.append(move)
+    return [*parts, *[holding.part(view) for holding in holdings.values()]]
 
 
 def differs(name: VariantName, value: bytes, view: View) -> Literal["", "missing", "changed"]:
     """How what stands, as far as the view knows, differs from a value; "" where it does not."""
-    stands = view.key(view.keyspace.active_flow(name))
+    stands = view.shown(view.keyspace.active_flow(name))
     if stands is None:
         return "missing"
     return "changed" if _differing(stands, value) else ""
@@ -149,6 +157,13 @@ def last_stop(flow: str, variants: FlowVariants, view: View) -> list[Guarded]:
         ops = (Delete(ks.flow_ref(name, flow)), Delete(ks.active_flow(name)))
         parts.append(Guarded(_nobody_else(name, [flow], view), ops))
     return parts
+
+
+class _Holdings(dict[VariantName, "_Holding"]):
+    """Every variant that is asked for, in that order."""
+
+    def __missing__(self, name: VariantName) -> _Holding:
+        return self.setdefault(name, _Holding(name))
 
 
 class _Holding:
@@ -189,8 +204,8 @@ class _Holding:
         key, value = view.keyspace.active_flow(self.name), move.after.own[self.name]
         if self.owned_before:
             return _put_if_it_differs(key, value, view)
-        if not self.shared_before and view.key(key) is None:
-            return Guarded((absent(key),), (Put(key, value),))
+        if not self.shared_before and view.shown(key) is None:
+            return _made(key, value)
         sharer = view.sharer(self.name, self._flows([*self.shared_before, move]))
         if not self.shared_before:
             holder = view.owner(self.name) or sharer
@@ -215,7 +230,7 @@ class _Holding:
         if not self.shared_before:
             return self._joined(key, value, refs, view)
         sharer = view.sharer(self.name, before | after)
-        stands = view.key(key)
+        stands = view.shown(key)
         fields = _differing(stands, value) if stands is not None else []
         if sharer is not None and fields:
             flow = self.shared_after[0].flow
@@ -231,7 +246,7 @@ class _Holding:
         That it is unchanged is compared, and it is not put again.
         """
         flow = self.shared_after[0].flow
-        stands = view.key(key)
+        stands = view.shown(key)
         sharer = view.sharer(self.name, self._flows(self.shared_after))
         if view.is_proven(key):
             if stands is None:
@@ -243,7 +258,7 @@ class _Holding:
                     raise SharedVariantDiffers(flow, str(self.name), holder=sharer, fields=fields)
                 value = stands.value  # equal, though somebody may have written it in another form
         if sharer is None:
-            return Guarded((absent(key),), (Put(key, value), *refs))
+            return _made(key, value, *refs)
         ref = view.keyspace.flow_ref(self.name, sharer)
         return Guarded((holds(key, value), exists(ref)), refs)
 
@@ -261,7 +276,7 @@ class _Holding:
     def _as_it_stands(self, key: bytes, view: View) -> tuple[Compare, ...]:
         if not any(move.exact for move in (*self.owned_before, *self.shared_before)):
             return ()
-        stands = view.key(key)
+        stands = view.shown(key)
         return (absent(key) if stands is None else holds(key, stands.value),)
 
     def _alone(self, view: View) -> tuple[Compare, ...]:
@@ -273,6 +288,11 @@ class _Holding:
     @staticmethod
     def _flows(moves: Iterable[Move]) -> frozenset[str]:
         return frozenset(move.flow for move in moves)
+
+
+def _made(key: bytes, value: bytes, *refs: Put | Delete) -> Guarded:
+    """A variant that nobody holds, and somebody shall."""
+    return Guarded((absent(key),), (Put(key, value), *refs))
 
 
 def _nobody_else(name: VariantName, flows: Collection[str], view: View) -> tuple[Compare, ...]:
@@ -293,7 +313,7 @@ def _put_if_it_differs(
     ops: tuple[Put | Delete, ...] = (),
 ) -> Guarded:
     """One that is held already: left alone where it is equal, put back where it is missing."""
-    stands = view.key(key)
+    stands = view.shown(key)
     if stands is None:
         return Guarded((absent(key), *guards), (Put(key, value), *ops))
     if not _differing(stands, value):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from kvconfig.etcd import rpc_pb2 as pb
 from kvconfig.etcd.server import Alarm, Grant, ListedMember, Member
@@ -63,21 +64,17 @@ def key_value(kv: pb.KeyValue) -> KeyValue:
 
 def range_request(read: Read) -> pb.RangeRequest:
     """A read."""
-    request = pb.RangeRequest()
-    _fill_range(request, read)
-    return request
+    return pb.RangeRequest(**_range(read))
 
 
 def txn_request(txn: Txn) -> pb.TxnRequest:
     """A transaction, with those nested in it."""
-    request = pb.TxnRequest()
-    _fill(request, txn)
-    return request
+    return pb.TxnRequest(**_txn(txn))
 
 
-def commit_of(response: pb.TxnResponse) -> Commit:
-    """The answer to a transaction; only the outermost header carries the revision (measured)."""
-    return _commit(response, Revision(response.header.revision))
+def commit_of(response: pb.TxnResponse, txn: Txn) -> Commit:
+    """The answer to ``txn``; only the outermost header carries the revision (measured)."""
+    return _commit(response, txn, Revision(response.header.revision))
 
 
 def batches_of(events: Iterable[pb.Event]) -> Iterator[WatchBatch]:
@@ -153,66 +150,75 @@ def permission_of(grant: Grant) -> pb.Permission:
     )
 
 
-def _fill(request: pb.TxnRequest, txn: Txn) -> None:
-    """In place: a message that is built by itself and put into another is copied."""
-    for compare in txn.compares:
-        _fill_compare(request.compare.add(), compare)
-    for op in txn.then:
-        _fill_op(request.success.add(), op)
-    for op in txn.otherwise:
-        _fill_op(request.failure.add(), op)
+# Protobuf makes a message of plain dicts, with all that is inside it, in one call. It takes half as
+# long again to make each message inside by itself, and set its fields one by one.
 
 
-def _fill_compare(message: pb.Compare, compare: Compare) -> None:
-    message.key = compare.key
-    message.target = _TARGETS[compare.target]
-    message.result = _RESULTS[compare.op]
+def _txn(txn: Txn) -> dict[str, Any]:
+    return {
+        "compare": [_compare(compare) for compare in txn.compares],
+        "success": [_op(op) for op in txn.then],
+        "failure": [_op(op) for op in txn.otherwise],
+    }
+
+
+def _compare(compare: Compare) -> dict[str, Any]:
+    target = compare.target
+    message = {
+        "key": compare.key,
+        "target": _TARGETS[target],
+        "result": _RESULTS[compare.op],
+        target: compare.value,
+    }
     if compare.end:
-        message.range_end = compare.end
-    setattr(message, compare.target, compare.value)
+        message["range_end"] = compare.end
+    return message
 
 
-def _fill_op(message: pb.RequestOp, op: Operation) -> None:
+def _op(op: Operation) -> dict[str, Any]:
     if isinstance(op, Put):
-        put = message.request_put
-        put.key, put.value = op.key, op.value
         if op.lease:
-            put.lease = op.lease
-    elif isinstance(op, Delete):
-        delete = message.request_delete_range
-        delete.key = op.key
-        if op.end:
-            delete.range_end = op.end
-    elif isinstance(op, Read):
-        _fill_range(message.request_range, op)
-    else:
-        _fill(message.request_txn, op)
+            return {"request_put": {"key": op.key, "value": op.value, "lease": op.lease}}
+        return {"request_put": {"key": op.key, "value": op.value}}
+    if isinstance(op, Read):
+        return {"request_range": _range(op)}
+    if isinstance(op, Delete):
+        return {"request_delete_range": {"key": op.key, "range_end": op.end}}
+    return {"request_txn": _txn(op)}
 
 
-def _fill_range(message: pb.RangeRequest, read: Read) -> None:
-    message.key = read.key
+def _range(read: Read) -> dict[str, Any]:
+    message: dict[str, Any] = {"key": read.key}
     if read.end:
-        message.range_end = read.end
+        message["range_end"] = read.end
     if read.limit:
-        message.limit = read.limit
+        message["limit"] = read.limit
     if read.revision:
-        message.revision = read.revision
+        message["revision"] = read.revision
     if read.keys_only:
-        message.keys_only = True
+        message["keys_only"] = True
+    return message
 
 
-def _commit(response: pb.TxnResponse, revision: Revision) -> Commit:
-    results = tuple(_result(op, revision) for op in response.responses)
+def _commit(response: pb.TxnResponse, txn: Txn, revision: Revision) -> Commit:
+    ops = txn.then if response.succeeded else txn.otherwise
+    results = tuple(
+        [
+            _PUT if isinstance(op, Put) else _result(op, result, revision)
+            for op, result in zip(ops, response.responses, strict=True)
+        ]
+    )
     return Commit(response.succeeded, revision, results)
 
 
-def _result(op: pb.ResponseOp, revision: Revision) -> Result:
-    kind = op.WhichOneof("response")
-    if kind == "response_put":
-        return PutResult()
-    if kind == "response_delete_range":
-        return DeleteResult(op.response_delete_range.deleted)
-    if kind == "response_range":
-        found = op.response_range
-        return ReadResult(tuple(key_value(kv) for kv in found.kvs), found.count)
-    return _commit(op.response_txn, revision)
+_PUT = PutResult()
+"""Of a put nothing is told: it is the same for all of them."""
+
+
+def _result(op: Operation, result: pb.ResponseOp, revision: Revision) -> Result:
+    if isinstance(op, Read):
+        found = result.response_range
+        return ReadResult(tuple([key_value(kv) for kv in found.kvs]), found.count)
+    if isinstance(op, Txn):
+        return _commit(result.response_txn, op, revision)
+    return DeleteResult(result.response_delete_range.deleted)

@@ -134,7 +134,7 @@ class EtcdStore:
         lease = next((op.lease for op in txn.then if isinstance(op, Put)), LeaseId(0))
         call = Call(writes=may_write(txn), transaction=True, key=next(keys, b""), lease=lease)
         response = await self._unary("KV/Txn", txn_request(txn), pb.TxnResponse, call)
-        return commit_of(response)
+        return commit_of(response, txn)
 
     def watch(self, range_: Range, *, start: Revision) -> AbstractAsyncContextManager[Watch]:
         return self._hub.watch(range_, start)
