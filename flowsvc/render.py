@@ -2,7 +2,7 @@
 
 In two steps. :func:`form` fills in everything but the flow's id, down to the JSON of each variant;
 the same form serves every flow with these parameters. :meth:`Form.fill` then puts the id where it
-belongs, which is replacing bytes: an id is a name, and no character of a name is ever escaped.
+belongs, which is joining bytes: an id is a name, and no character of a name is ever escaped.
 :func:`render` is both.
 
 Each distinct text of the blueprint is filled in once, in one pass; what comes out is put together
@@ -12,7 +12,7 @@ entries at one key and an output out of bounds are all refused here, each with i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NoReturn
 
 import msgspec
@@ -34,7 +34,9 @@ the variants are in it twice, in their keys and in the history: nothing larger c
 
 _OPEN = "\uffff"
 """Stands for the flow's id in a form. Unicode keeps it for use inside programs, and JSON writes it
-as it is. A text that holds it all the same is found, and then nothing is left open."""
+as it is. Where a text holds it all the same, nothing is left open."""
+
+_GAP = _OPEN.encode()
 
 
 class Rendered(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,50 +72,31 @@ def render(
 def form(blueprint: Blueprint, *, workspace: str, parameters: Mapping[str, str]) -> Form:
     """What flows of ``blueprint`` with these parameters have in common. Raises as :func:`render`.
 
-    The id is left open where it is text and nothing more.
+    The id is left open where it is text and nothing more: as part of a name inside JSON it would
+    decide the order, too.
     """
     values = {**parameters, "id": "", "workspace": check_name(workspace, "workspace")}
     size = _check_values(blueprint, values)
-    open_ = _can_be_left_open(blueprint, values)
-    return Form(
-        blueprint=blueprint,
-        values=values,
-        size=size,
-        variants=frozenset(entry.variant for entry in (*blueprint.shared, *blueprint.own)),
-        parts=_parts(blueprint, {**values, "id": _OPEN}) if open_ else None,
-    )
-
-
-class _Parts(msgspec.Struct, frozen=True):
-    """The JSON of the value of each entry, in the blueprint's order, and of the interfaces."""
-
-    own: tuple[bytes, ...]
-    shared: tuple[bytes, ...]
-    interfaces: bytes
-
-    def with_id(self, flow: str) -> _Parts:
-        """The same, with a flow's id where it was left open."""
-        open_, id_ = _OPEN.encode(), flow.encode()
-        return _Parts(
-            tuple([value.replace(open_, id_) for value in self.own]),
-            tuple([value.replace(open_, id_) for value in self.shared]),
-            self.interfaces.replace(open_, id_),
-        )
+    pieces: tuple[bytes, ...] = ()
+    if not _is_id_in_names(blueprint) and _GAP not in _lines(blueprint, values):
+        pieces = tuple(_lines(blueprint, {**values, "id": _OPEN}).split(_GAP))
+    variants = frozenset(entry.variant for entry in (*blueprint.shared, *blueprint.own))
+    return Form(blueprint=blueprint, values=values, size=size, variants=variants, pieces=pieces)
 
 
 class Form(msgspec.Struct, frozen=True, kw_only=True):
     """A blueprint filled in but for the id of the flow; made by :func:`form`.
 
     ``values`` is what it was filled in with; ``size`` what it renders to, less all that is id;
-    ``variants`` each distinct text that has to become a name; ``parts`` the rest, ``None`` where
-    nothing could be left open.
+    ``variants`` each distinct text that has to become a name; ``pieces`` the JSON of all else,
+    between one id and the next, and none where nothing could be left open.
     """
 
     blueprint: Blueprint
     values: dict[str, str]
     size: int
     variants: frozenset[str]
-    parts: _Parts | None
+    pieces: tuple[bytes, ...]
 
     def fill(self, flow: str) -> Rendered:
         """What ``flow`` needs. Raises as :func:`render`."""
@@ -123,15 +106,25 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
             _check_values(blueprint, values)
         variants = _texts(blueprint, values, self.variants)
         _check_names(blueprint, variants)
-        parts = self.parts.with_id(flow) if self.parts else _parts(blueprint, values)
-        own = _by_name(blueprint.own, variants, parts.own)
-        shared = _by_name(blueprint.shared, variants, parts.shared)
-        if len(own.keys() | shared.keys()) < len(parts.own) + len(parts.shared):
+        lines = flow.encode().join(self.pieces) if self.pieces else _lines(blueprint, values)
+        *made, interfaces = lines.split(b"\n")
+        shared = dict(zip(_names(blueprint.shared, variants), made, strict=False))
+        own = dict(zip(_names(blueprint.own, variants), made[len(blueprint.shared) :], strict=True))
+        if len(shared.keys() | own.keys()) < len(made):
             _refuse_clashes(blueprint, values)
-        return Rendered(own=own, shared=shared, interfaces=_read_interfaces(parts.interfaces))
+        return Rendered(own=own, shared=shared, interfaces=_read_interfaces(interfaces))
 
 
 _read_interfaces = msgspec.json.Decoder(Interfaces).decode
+
+
+def _is_id_in_names(blueprint: Blueprint) -> bool:
+    """Whether some topic or parameter of an entry is named after the flow."""
+    with_id = {text for text, template in blueprint.templates.items() if "id" in template.names}
+    return any(
+        with_id.intersection(entry.topics) or with_id.intersection(entry.parameters)
+        for entry in (*blueprint.shared, *blueprint.own)
+    )
 
 
 def _texts(blueprint: Blueprint, values: Mapping[str, str], texts: Iterable[str]) -> dict[str, str]:
@@ -143,15 +136,16 @@ def _texts(blueprint: Blueprint, values: Mapping[str, str], texts: Iterable[str]
     }
 
 
-def _by_name(
-    entries: Sequence[Entry], variants: Mapping[str, str], values: Sequence[bytes]
-) -> dict[VariantName, bytes]:
-    names = [VariantName(entry.processor, variants[entry.variant]) for entry in entries]
-    return dict(zip(names, values, strict=True))
+def _names(entries: Iterable[Entry], variants: Mapping[str, str]) -> list[VariantName]:
+    return [VariantName(entry.processor, variants[entry.variant]) for entry in entries]
 
 
-def _parts(blueprint: Blueprint, values: Mapping[str, str]) -> _Parts:
-    """Raises :class:`BlueprintInvalid` where two names in an entry come to one."""
+def _lines(blueprint: Blueprint, values: Mapping[str, str]) -> bytes:
+    """The value of each shared and each own entry, in order, and the interfaces: each is one line
+    of JSON, which never needs a line break.
+
+    Raises :class:`BlueprintInvalid` where two names in an entry come to one.
+    """
     texts = _texts(blueprint, values, (*blueprint.literals, *blueprint.templates))
 
     def value(entry: Entry) -> bytes:
@@ -165,20 +159,8 @@ def _parts(blueprint: Blueprint, values: Mapping[str, str]) -> _Parts:
         name: {kind: texts[topic] for kind, topic in kinds.items()}
         for name, kinds in blueprint.interfaces.items()
     }
-    return _Parts(
-        tuple(map(value, blueprint.own)), tuple(map(value, blueprint.shared)), encode(interfaces)
-    )
-
-
-def _can_be_left_open(blueprint: Blueprint, values: Mapping[str, str]) -> bool:
-    """Whether the id is nothing but text in the values; the order of names follows from it else."""
-    with_id = {text for text, template in blueprint.templates.items() if "id" in template.names}
-    entries = (*blueprint.own, *blueprint.shared)
-    texts = (*blueprint.literals.values(), *blueprint.templates, *values.values())
-    return not any(_OPEN in text for text in texts) and all(
-        with_id.isdisjoint(entry.topics) and with_id.isdisjoint(entry.parameters)
-        for entry in entries
-    )
+    made = [value(entry) for entry in (*blueprint.shared, *blueprint.own)]
+    return b"\n".join([*made, encode(interfaces)])
 
 
 def _refuse(blueprint: Blueprint, *, ours: Findings, given: Findings) -> None:
