@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 from kvconfig.etcd import rpc_pb2 as pb
 from kvconfig.etcd.server import Alarm, Grant, ListedMember, Member
@@ -12,8 +11,6 @@ from kvconfig.keys import Range, everything, one
 from kvconfig.model import Event, KeyValue, Revision, WatchBatch
 from kvconfig.txn import (
     Commit,
-    Compare,
-    Delete,
     DeleteResult,
     Operation,
     Put,
@@ -34,22 +31,7 @@ __all__ = [
     "member_of",
     "permission_of",
     "range_request",
-    "txn_request",
 ]
-
-_TARGETS = {
-    "version": pb.Compare.VERSION,
-    "create_revision": pb.Compare.CREATE,
-    "mod_revision": pb.Compare.MOD,
-    "value": pb.Compare.VALUE,
-}
-_RESULTS = {
-    "=": pb.Compare.EQUAL,
-    "!=": pb.Compare.NOT_EQUAL,
-    "<": pb.Compare.LESS,
-    ">": pb.Compare.GREATER,
-}
-
 
 _KeyValue: Callable[[bytes, bytes, int, int, int, int], KeyValue] = KeyValue  # type: ignore[assignment]
 """To call ``Revision`` and ``LeaseId`` for each number, as types ask, takes as long as all else."""
@@ -64,12 +46,13 @@ def key_value(kv: pb.KeyValue) -> KeyValue:
 
 def range_request(read: Read) -> pb.RangeRequest:
     """A read."""
-    return pb.RangeRequest(**_range(read))
-
-
-def txn_request(txn: Txn) -> pb.TxnRequest:
-    """A transaction, with those nested in it."""
-    return pb.TxnRequest(**_txn(txn))
+    return pb.RangeRequest(
+        key=read.key,
+        range_end=read.end,
+        limit=read.limit,
+        revision=read.revision,
+        keys_only=read.keys_only,
+    )
 
 
 def commit_of(response: pb.TxnResponse, txn: Txn) -> Commit:
@@ -148,56 +131,6 @@ def permission_of(grant: Grant) -> pb.Permission:
         key=start,
         range_end=b"" if grant.range == one(start) else end,
     )
-
-
-# Protobuf makes a message of plain dicts, with all that is inside it, in one call. It takes half as
-# long again to make each message inside by itself, and set its fields one by one.
-
-
-def _txn(txn: Txn) -> dict[str, Any]:
-    return {
-        "compare": [_compare(compare) for compare in txn.compares],
-        "success": [_op(op) for op in txn.then],
-        "failure": [_op(op) for op in txn.otherwise],
-    }
-
-
-def _compare(compare: Compare) -> dict[str, Any]:
-    target = compare.target
-    message = {
-        "key": compare.key,
-        "target": _TARGETS[target],
-        "result": _RESULTS[compare.op],
-        target: compare.value,
-    }
-    if compare.end:
-        message["range_end"] = compare.end
-    return message
-
-
-def _op(op: Operation) -> dict[str, Any]:
-    if isinstance(op, Put):
-        if op.lease:
-            return {"request_put": {"key": op.key, "value": op.value, "lease": op.lease}}
-        return {"request_put": {"key": op.key, "value": op.value}}
-    if isinstance(op, Read):
-        return {"request_range": _range(op)}
-    if isinstance(op, Delete):
-        return {"request_delete_range": {"key": op.key, "range_end": op.end}}
-    return {"request_txn": _txn(op)}
-
-
-def _range(read: Read) -> dict[str, Any]:
-    message: dict[str, Any] = {"key": read.key}
-    if read.end:
-        message["range_end"] = read.end
-    if read.limit:
-        message["limit"] = read.limit
-    if read.revision:
-        message["revision"] = read.revision
-    if read.keys_only:
-        message["keys_only"] = True
-    return message
 
 
 def _commit(response: pb.TxnResponse, txn: Txn, revision: Revision) -> Commit:
