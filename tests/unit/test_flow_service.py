@@ -66,7 +66,8 @@ async def test_what_python_takes_for_equal_is_told_apart() -> None:
     blueprint = {"flow": {"a:{id}": {"topics": {"x": "{p}"}}}}
     async with a_service(store, KS, blueprint) as service:
         texts = []
-        for number, value in enumerate((1, 1.0, True, "1", 0.0, -0.0)):
+        values: tuple[str | float, ...] = (1, 1.0, True, "1", 0.0, -0.0)
+        for number, value in enumerate(values):
             flow, given_ = f"f{number}", {"p": value}
             await service.start_flow(
                 StartFlow(flow=flow, blueprint_name="small", parameters=given_)
