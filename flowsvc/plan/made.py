@@ -37,8 +37,8 @@ compiled_blueprint = lru_cache(maxsize=256)(parse_blueprint)
 compiled_type = lru_cache(maxsize=1024)(parse_parameter_type)
 
 FORMS = 64
-"""Blueprints filled in for parameters that are remembered. Most take some 20 KB; one as large as
-:data:`flowsvc.render.MAX_RENDERED_BYTES` allows takes a few MB."""
+"""How many blueprints filled in are remembered. Most take some 20 KB; those as large as
+:data:`flowsvc.render.MAX_RENDERED_BYTES` allows would take some 100 MB together."""
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
