@@ -4,8 +4,8 @@ What protobuf puts around keys and values depends on their lengths alone: a fiel
 a number, or a length and so many bytes (https://protobuf.dev/programming-guides/encoding). The
 start of a flow is 130 small messages inside each other, of a few lengths; so what stands before a
 key is remembered by length, and everything is joined once. To have protobuf make an object of each,
-and bytes of them afterwards, takes three times as long. And how large a request is has to be known
-where none is sent, too.
+and bytes of them afterwards, takes twice as long. And how large a request is has to be known where
+none is sent, too.
 
 Field numbers are etcd's, as in ``etcd/rpc.proto``; fields that are zero or empty are left out.
 """
@@ -19,8 +19,10 @@ from kvconfig.txn import Compare, Delete, Operation, Put, Read, Txn
 __all__ = ["txn_bytes"]
 
 _REMEMBERED = 4096
-"""Frames, of some fifty bytes each."""
+"""Of each kind of pieces, which take some fifty bytes each."""
 
+_COMPARE, _SUCCESS, _FAILURE = 1, 2, 3
+_RANGE, _PUT, _DELETE_RANGE, _TXN = 1, 2, 3, 4
 _RESULTS = {"=": 0, ">": 1, "<": 2, "!=": 3}
 _TARGETS = {"version": 0, "create_revision": 1, "mod_revision": 2, "value": 3}
 
@@ -34,27 +36,28 @@ def txn_bytes(txn: Txn) -> bytes:
     for compare in txn.compares:
         key, rest = compare.key, _compared(compare)
         pieces += (_before_compared(compare.op, compare.target, len(key), len(rest)), key, rest)
-    for branch, ops in ((2, txn.then), (3, txn.otherwise)):
+    for branch, ops in ((_SUCCESS, txn.then), (_FAILURE, txn.otherwise)):
         for op in ops:
             pieces += _operation(branch, op)
     return b"".join(pieces)
 
 
 def _operation(branch: int, op: Operation) -> tuple[bytes, ...]:
+    """A ``RequestOp`` in one of the branches."""
     if isinstance(op, Put):
         key, value = op.key, op.value
         middle = _before_bytes(2, len(value)) if value else b""
         lease = _number(3, op.lease) if op.lease else b""
         size = len(middle) + len(value) + len(lease)
-        return _before_key(branch, 2, len(key), size), key, middle, value, lease
+        return _before_key(branch, _PUT, len(key), size), key, middle, value, lease
     if isinstance(op, Read):
         rest = _range(op)
-        return _before_key(branch, 1, len(op.key), len(rest)), op.key, rest
+        return _before_key(branch, _RANGE, len(op.key), len(rest)), op.key, rest
     if isinstance(op, Delete):
         rest = _bytes(2, op.end)
-        return _before_key(branch, 3, len(op.key), len(rest)), op.key, rest
+        return _before_key(branch, _DELETE_RANGE, len(op.key), len(rest)), op.key, rest
     nested = txn_bytes(op)
-    return _inside((branch, 4), b"", len(nested)), nested
+    return _inside((branch, _TXN), b"", len(nested)), nested
 
 
 def _compared(compare: Compare) -> bytes:
@@ -82,9 +85,9 @@ def _range(read: Read) -> bytes:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _before_compared(op: str, target: str, key: int, rest: int) -> bytes:
-    """``key`` and ``rest`` are lengths; so they are below."""
+    """``key`` and ``rest``, which is what stands after the key, are lengths here and below."""
     how = _number(1, _RESULTS[op]) + _number(2, _TARGETS[target])
-    return _inside((1,), how + (_before_bytes(3, key) if key else b""), key + rest)
+    return _inside((_COMPARE,), how + (_before_bytes(3, key) if key else b""), key + rest)
 
 
 @lru_cache(maxsize=_REMEMBERED)
@@ -93,8 +96,8 @@ def _before_key(branch: int, operation: int, key: int, rest: int) -> bytes:
 
 
 def _inside(numbers: tuple[int, ...], first: bytes, rest: int) -> bytes:
-    """The start of a message that is in field ``numbers[-1]`` of one that is in …, up to where
-    ``rest`` more bytes of it follow ``first``."""
+    """What stands before a message that is in a field of a message, and so on, ``numbers`` from
+    the outermost in; and of it the ``first`` bytes. So many more are the ``rest``."""
     for number in reversed(numbers):
         first = _before_bytes(number, len(first) + rest) + first
     return first
@@ -118,6 +121,7 @@ def _number(number: int, value: int) -> bytes:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _tag(number: int, kind: int) -> bytes:
+    """``kind`` is 0 for a number, 2 for so many bytes."""
     return _varint(number << 3 | kind)
 
 

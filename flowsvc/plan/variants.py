@@ -330,12 +330,13 @@ def _differing(stands: KeyValue, wanted: bytes) -> list[str]:
 
 
 def _fields(one: bytes, other: bytes) -> list[str]:
+    """Raises ``InvalidValue`` where one of them cannot be read; equal bytes are not looked at."""
     if one == other:
         return []
-    left_, right_ = decode_variant(one), decode_variant(other)
+    first, second = decode_variant(one), decode_variant(other)
     sides = (
-        ("topics", left_.topics, right_.topics),
-        ("parameters", left_.parameters, right_.parameters),
+        ("topics", first.topics, second.topics),
+        ("parameters", first.parameters, second.parameters),
     )
     return [
         f"{section}.{field}"
