@@ -1,5 +1,10 @@
 """From a blueprint and a flow's parameters to what the flow needs in etcd.
 
+In two steps. :func:`form` fills in everything but the flow's id, down to the JSON of each variant;
+the same form serves every flow with these parameters. :meth:`Form.fill` then puts the id where it
+belongs, which is joining bytes: an id is a name, and no character of a name is ever escaped.
+:func:`render` is both.
+
 Each distinct text of the blueprint is filled in once, in one pass; what comes out is put together
 by lookups. Nothing half-done ever leaves: a placeholder without a value, a name that is none, two
 entries at one key and an output out of bounds are all refused here, each with its place.
@@ -8,33 +13,46 @@ entries at one key and an output out of bounds are all refused here, each with i
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import NoReturn
 
 import msgspec
 
 from flowsvc.blueprint import RESERVED_WORDS, Blueprint, Entry
 from flowsvc.definition import Findings, child
 from flowsvc.errors import BlueprintInvalid, ParametersInvalid
+from kvconfig.codec import encode
 from kvconfig.errors import InvalidName
 from kvconfig.keys import check_name
 from kvconfig.keyspace import VariantName
-from kvconfig.records import VariantRecord
+from kvconfig.records import Interfaces, VariantRecord, decode_variant
 
-__all__ = ["MAX_RENDERED_BYTES", "Rendered", "render"]
+__all__ = ["MAX_RENDERED_BYTES", "Form", "Rendered", "decoded", "form", "render"]
 
 MAX_RENDERED_BYTES = 1024 * 1024
 """Bytes of text in all that a flow renders to. etcd takes 1.5 MiB in one request by default, and
 the variants are in it twice, in their keys and in the history: nothing larger could be stored."""
 
+_OPEN = "\uffff"
+"""Stands for the flow's id in a form. Unicode keeps it for use inside programs, and JSON writes it
+as it is. Where a text holds it all the same, nothing is left open."""
+
+_GAP = _OPEN.encode()
+
 
 class Rendered(msgspec.Struct, frozen=True, kw_only=True):
-    """What a flow needs. The value under a variant's key is ``kvconfig.codec.encode(record)``.
+    """What a flow needs: for each variant its value, a ``VariantRecord`` in canonical JSON.
 
     No name is both in ``own`` and in ``shared``.
     """
 
-    own: dict[VariantName, VariantRecord]
-    shared: dict[VariantName, VariantRecord]
-    interfaces: dict[str, dict[str, str]]
+    own: dict[VariantName, bytes]
+    shared: dict[VariantName, bytes]
+    interfaces: Interfaces
+
+
+def decoded(values: Mapping[VariantName, bytes]) -> dict[VariantName, VariantRecord]:
+    """Values of variants as they were before they were JSON."""
+    return {name: decode_variant(value) for name, value in values.items()}
 
 
 def render(
@@ -48,37 +66,101 @@ def render(
     Raises :class:`InvalidName` for a flow or workspace that is no name, :class:`BlueprintInvalid`
     or, where a parameter's value is to blame, :class:`ParametersInvalid`, with every finding.
     """
-    values = {
-        **parameters,
-        "id": check_name(flow, "flow id"),
-        "workspace": check_name(workspace, "workspace"),
-    }
-    _check_values(blueprint, values)
-    filled = {text: template.render(values) for text, template in blueprint.templates.items()}
-    texts = blueprint.literals | filled
-    rendered = Rendered(
-        own=_records(blueprint.own, texts),
-        shared=_records(blueprint.shared, texts),
-        interfaces={
-            name: {kind: texts[topic] for kind, topic in kinds.items()}
-            for name, kinds in blueprint.interfaces.items()
-        },
+    return form(blueprint, workspace=workspace, parameters=parameters).fill(flow)
+
+
+def form(blueprint: Blueprint, *, workspace: str, parameters: Mapping[str, str]) -> Form:
+    """What flows of ``blueprint`` with these parameters have in common. Raises as :func:`render`.
+
+    The id is left open where it is text and nothing more: as part of a name inside JSON it would
+    decide the order, too.
+    """
+    values = {**parameters, "id": "", "workspace": check_name(workspace, "workspace")}
+    size = _check_values(blueprint, values)
+    pieces: tuple[bytes, ...] = ()
+    if not _is_id_in_names(blueprint) and _GAP not in _lines(blueprint, values):
+        pieces = tuple(_lines(blueprint, {**values, "id": _OPEN}).split(_GAP))
+    variants = frozenset(entry.variant for entry in (*blueprint.shared, *blueprint.own))
+    return Form(blueprint=blueprint, values=values, size=size, variants=variants, pieces=pieces)
+
+
+class Form(msgspec.Struct, frozen=True, kw_only=True):
+    """A blueprint filled in but for the id of the flow; made by :func:`form`.
+
+    ``values`` is what it was filled in with; ``size`` what it renders to, less all that is id;
+    ``variants`` each distinct text that has to become a name; ``pieces`` the JSON of all else,
+    between one id and the next, and none where nothing could be left open.
+    """
+
+    blueprint: Blueprint
+    values: dict[str, str]
+    size: int
+    variants: frozenset[str]
+    pieces: tuple[bytes, ...]
+
+    def fill(self, flow: str) -> Rendered:
+        """What ``flow`` needs. Raises as :func:`render`."""
+        blueprint = self.blueprint
+        values = {**self.values, "id": check_name(flow, "flow id")}
+        if self.size + blueprint.placeholders.get("id", 0) * len(flow) > MAX_RENDERED_BYTES:
+            _check_values(blueprint, values)
+        variants = _texts(blueprint, values, self.variants)
+        _check_names(blueprint, variants)
+        lines = flow.encode().join(self.pieces) if self.pieces else _lines(blueprint, values)
+        *made, interfaces = lines.split(b"\n")
+        shared = dict(zip(_names(blueprint.shared, variants), made, strict=False))
+        own = dict(zip(_names(blueprint.own, variants), made[len(blueprint.shared) :], strict=True))
+        if len(shared.keys() | own.keys()) < len(made):
+            _refuse_clashes(blueprint, values)
+        return Rendered(own=own, shared=shared, interfaces=_read_interfaces(interfaces))
+
+
+_read_interfaces = msgspec.json.Decoder(Interfaces).decode
+
+
+def _is_id_in_names(blueprint: Blueprint) -> bool:
+    """Whether some topic or parameter of an entry is named after the flow."""
+    with_id = {text for text, template in blueprint.templates.items() if "id" in template.names}
+    return any(
+        with_id.intersection(entry.topics) or with_id.intersection(entry.parameters)
+        for entry in (*blueprint.shared, *blueprint.own)
     )
-    _check_names(blueprint, texts)
-    _check_unique(blueprint, texts, rendered)
-    return rendered
 
 
-def _records(
-    entries: Iterable[Entry], texts: Mapping[str, str]
-) -> dict[VariantName, VariantRecord]:
+def _texts(blueprint: Blueprint, values: Mapping[str, str], texts: Iterable[str]) -> dict[str, str]:
+    """What each of the blueprint's texts becomes."""
+    templates, literals = blueprint.templates, blueprint.literals
     return {
-        VariantName(entry.processor, texts[entry.variant]): VariantRecord(
-            topics={texts[name]: texts[topic] for name, topic in entry.topics.items()},
-            parameters={texts[name]: texts[value] for name, value in entry.parameters.items()},
-        )
-        for entry in entries
+        text: templates[text].render(values) if text in templates else literals[text]
+        for text in texts
     }
+
+
+def _names(entries: Iterable[Entry], variants: Mapping[str, str]) -> list[VariantName]:
+    return [VariantName(entry.processor, variants[entry.variant]) for entry in entries]
+
+
+def _lines(blueprint: Blueprint, values: Mapping[str, str]) -> bytes:
+    """The value of each shared and each own entry, in order, and the interfaces: each is one line
+    of JSON, which never needs a line break.
+
+    Raises :class:`BlueprintInvalid` where two names in an entry come to one.
+    """
+    texts = _texts(blueprint, values, (*blueprint.literals, *blueprint.templates))
+
+    def value(entry: Entry) -> bytes:
+        topics = {texts[name]: texts[topic] for name, topic in entry.topics.items()}
+        parameters = {texts[name]: texts[value] for name, value in entry.parameters.items()}
+        if len(topics) < len(entry.topics) or len(parameters) < len(entry.parameters):
+            _refuse_clashes(blueprint, values)
+        return encode(VariantRecord(topics=topics, parameters=parameters))
+
+    interfaces = {
+        name: {kind: texts[topic] for kind, topic in kinds.items()}
+        for name, kinds in blueprint.interfaces.items()
+    }
+    made = [value(entry) for entry in (*blueprint.shared, *blueprint.own)]
+    return b"\n".join([*made, encode(interfaces)])
 
 
 def _refuse(blueprint: Blueprint, *, ours: Findings, given: Findings) -> None:
@@ -89,8 +171,11 @@ def _refuse(blueprint: Blueprint, *, ours: Findings, given: Findings) -> None:
         raise ParametersInvalid(f"what was given for blueprint {blueprint.name!r}", given.all())
 
 
-def _check_values(blueprint: Blueprint, values: Mapping[str, str]) -> None:
-    """Every placeholder has a value, and the output is bounded: known before anything is made."""
+def _check_values(blueprint: Blueprint, values: Mapping[str, str]) -> int:
+    """Every placeholder has a value, and the output is bounded: known before anything is made.
+
+    The bytes of text that there will be.
+    """
     ours, given = Findings(), Findings()
     missing = [name for name in blueprint.placeholders if name not in values]
     for name, places in blueprint.places_of(missing).items() if missing else ():
@@ -113,6 +198,7 @@ def _check_values(blueprint: Blueprint, values: Mapping[str, str]) -> None:
         else:
             given.error(child("$.parameters", largest), f"is too long: the flow {message}")
     _refuse(blueprint, ours=ours, given=given)
+    return total
 
 
 def _listed(places: list[str]) -> str:
@@ -120,17 +206,16 @@ def _listed(places: list[str]) -> str:
     return places[0] + more
 
 
-def _check_names(blueprint: Blueprint, texts: Mapping[str, str]) -> None:
+def _check_names(blueprint: Blueprint, variants: Mapping[str, str]) -> None:
     """Every variant has to be a name now that it is filled in; most blueprints use one or two."""
-    entries = (*blueprint.shared, *blueprint.own)
     rules: dict[str, str] = {}
-    for variant in {entry.variant for entry in entries}:
+    for variant, name in variants.items():
         try:
-            check_name(texts[variant], "variant")
+            check_name(name, "variant")
         except InvalidName as error:
             rules[variant] = error.rule
     ours, given = Findings(), Findings()
-    for entry in entries if rules else ():
+    for entry in (*blueprint.shared, *blueprint.own) if rules else ():
         rule = rules.get(entry.variant)
         if rule is None:
             continue
@@ -144,23 +229,13 @@ def _check_names(blueprint: Blueprint, texts: Mapping[str, str]) -> None:
     _refuse(blueprint, ours=ours, given=given)
 
 
-def _check_unique(blueprint: Blueprint, texts: Mapping[str, str], rendered: Rendered) -> None:
-    """No two entries came to one key, and no two topics or parameters of an entry to one name."""
-    both = ((blueprint.own, rendered.own), (blueprint.shared, rendered.shared))
-    if rendered.own.keys().isdisjoint(rendered.shared) and all(
-        len(entries) == len(records)
-        and all(
-            len(entry.topics) == len(record.topics)
-            and len(entry.parameters) == len(record.parameters)
-            for entry, record in zip(entries, records.values(), strict=True)
-        )
-        for entries, records in both
-    ):
-        return
-    ours = Findings()
+def _refuse_clashes(blueprint: Blueprint, values: Mapping[str, str]) -> NoReturn:
+    """Two entries came to one key, or two topics or parameters of an entry to one name."""
+    texts = _texts(blueprint, values, (*blueprint.literals, *blueprint.templates))
+    findings = Findings()
     for first, second, what in _clashes(blueprint, texts):
-        ours.error(second, f"has the same {what} as {first} with these parameters")
-    _refuse(blueprint, ours=ours, given=Findings())
+        findings.error(second, f"has the same {what} as {first} with these parameters")
+    raise BlueprintInvalid(f"blueprint {blueprint.name!r}", findings.all())
 
 
 def _clashes(blueprint: Blueprint, texts: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:

@@ -113,8 +113,14 @@ class View:
         answer = self._answer(Read(key))
         return self._cache.key(key) if answer is None else _first(answer)
 
+    def shown(self, key: bytes) -> KeyValue | None:
+        """The key as a proof shows it, if any does: nobody caches variants or history."""
+        read = Read(key)
+        self._asked[read] = None
+        return _first(self._proof[read]) if read in self._proof else None
+
     def is_proven(self, key: bytes) -> bool:
-        """Whether :meth:`key` speaks from a proof: nobody caches variants or history."""
+        """Whether a proof shows the key, or that there is none."""
         return self._answer(Read(key)) is not None
 
     def blueprints(self) -> tuple[KeyValue, ...]:

@@ -20,7 +20,15 @@ import msgspec
 
 from kvconfig.errors import InvalidValue, show_key
 
-__all__ = ["MAX_DEPTH", "Decoder", "canonical", "decode", "encode", "parse_json"]
+__all__ = [
+    "MAX_DEPTH",
+    "Decoder",
+    "canonical",
+    "decode",
+    "encode",
+    "encode_parts",
+    "parse_json",
+]
 
 T = TypeVar("T")
 
@@ -35,7 +43,8 @@ _any_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 _PLACE = re.compile(r" - at `(?:key in )?(\$[^`]*)`$")
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 _GOT = re.compile(r"got `(\w+)`")
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
+_PAIRS = bytes.maketrans(b"{[]}", b"(())")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"{[]}"))
 _LONG = b"0" * (_MAX_DIGITS + 1)
 _DIGITS = bytes(ord("0") if chr(each).isdigit() else ord(" ") for each in range(128)) + b" " * 128
 _TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels"
@@ -56,12 +65,7 @@ def encode(value: object) -> bytes:
     Raises :class:`InvalidValue` where JSON in UTF-8 cannot hold it (NaN, infinities, lone
     surrogates, keys that are not strings), and where :func:`parse_json` would refuse it.
     """
-    try:
-        data = _encoder.encode(value)
-    except RecursionError as error:
-        raise InvalidValue(_TOO_DEEP) from error
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InvalidValue(str(error)) from error
+    data = _encoded(value)
     if data.count(b"{") + data.count(b"[") > MAX_DEPTH:
         _check_depth(data)
     if b"null" in data:  # the encoder writes NaN as null, which would lose it silently
@@ -72,6 +76,27 @@ def encode(value: object) -> bytes:
     return data
 
 
+def encode_parts(value: object) -> bytes:
+    """:func:`encode` of text, and of what is in canonical form already (``msgspec.Raw``).
+
+    Its parts are not looked through again, so there must be no number beside them, and few levels
+    around them.
+    """
+    data = _encoded(value)
+    if b"\\u0000" in data:
+        _check_text(data)
+    return data
+
+
+def _encoded(value: object) -> bytes:
+    try:
+        return _encoder.encode(value)
+    except RecursionError as error:
+        raise InvalidValue(_TOO_DEEP) from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidValue(str(error)) from error
+
+
 # -- what no value may hold ----------------------------------------------------------------------
 
 
@@ -79,15 +104,15 @@ def encode(value: object) -> bytes:
 
 
 def _check_depth(data: bytes) -> None:
-    """Of JSON text."""
-    depth = 0
-    for token in _TOKEN.finditer(data):
-        if token[0] in (b"{", b"["):
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise InvalidValue(_TOO_DEEP)
-        elif token[0] in (b"}", b"]"):
-            depth -= 1
+    """Of JSON text: its brackets alone, where the innermost pairs go until there are none."""
+    unescaped = data.replace(rb"\\", b"").replace(rb"\"", b"")
+    brackets = b"".join(unescaped.split(b'"')[::2]).translate(_PAIRS, _NO_BRACKETS)
+    for _ in range(MAX_DEPTH):
+        if not brackets:
+            return
+        brackets = brackets.replace(b"()", b"")
+    if brackets:
+        raise InvalidValue(_TOO_DEEP)
 
 
 def _is_suspect(data: bytes) -> bool:

@@ -90,7 +90,10 @@ class Keyspace:
 
     def active_flow(self, name: VariantName) -> bytes:
         """The desired state of one variant."""
-        return self._key("active-flow", *self._variant(name))
+        processor, variant = name
+        check_name(processor, "processor")
+        check_name(variant, "variant")
+        return f"{self._base}active-flow/{processor}/{variant}".encode()
 
     def flow(self, flow: str) -> bytes:
         """The record of a flow."""

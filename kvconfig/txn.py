@@ -13,7 +13,6 @@ Compares of nested transactions are evaluated against the state *before* the who
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -263,8 +262,8 @@ def write_count(txn: Txn) -> int:
 
 def _side_by_side(parts: Sequence[Guarded]) -> Txn:
     return Txn(
-        tuple(chain.from_iterable(part.compares for part in parts)),
-        tuple(chain.from_iterable(part.ops for part in parts)),
+        tuple([compare for part in parts for compare in part.compares]),
+        tuple([op for part in parts for op in part.ops]),
     )
 
 

@@ -73,7 +73,7 @@ class FlowsPart(Part):
         record = self._standing.get(name)
         outcome = self._outcome(name, flow, record)
         made = self._made.get(name)
-        after = None if made is None else _as_it_runs(made.record, made.variants.by_name())
+        after = None if made is None else _as_it_runs(made.record, made.variants.raw())
         before = None
         if record is not None and self._work.policy.change_flows:
             before = _as_it_runs(record, await self._variants(name, record))

@@ -26,9 +26,9 @@ from flowsvc.migrate.flat import split
 from flowsvc.migrate.reading import OldDefinition, OldEntry, OldFlow, OldState, Style
 from flowsvc.model import AdoptFlow
 from flowsvc.parameters import ParameterType, parse_parameter_type, resolve
-from flowsvc.render import Rendered, render
+from flowsvc.render import Rendered, decoded, render
 from kvconfig.keyspace import VariantName
-from kvconfig.records import DEFAULT_WORKSPACE, VariantRecord
+from kvconfig.records import DEFAULT_WORKSPACE, VariantRecord, decode_variant
 
 __all__ = ["Migration", "convert"]
 
@@ -156,7 +156,8 @@ class _Converter:
         if id_ not in self.rendered:
             return None
         rendered = self.rendered[id_]
-        return rendered.own.get(name) or rendered.shared.get(name)
+        made = rendered.own.get(name) or rendered.shared.get(name)
+        return decode_variant(made) if made is not None else None
 
     def _adopted(
         self,
@@ -186,7 +187,10 @@ class _Converter:
             return request
         self._warning(flow.path, f"nothing of it was active: paused; `flowctl flow resume {id_}`")
         return msgspec.structs.replace(
-            request, own=rendered.own, shared=rendered.shared, paused=True
+            request,
+            own=decoded(rendered.own),
+            shared=decoded(rendered.shared),
+            paused=True,
         )
 
     def _given(self, flow: OldFlow) -> dict[str, str]:

@@ -50,12 +50,13 @@ def plan_adopt(request: AdoptFlow, operation: Operation, view: View) -> Plan | R
         *(_instead_of(old, view) for old in request.instead_of),
     ]
     check_it_can_stop(name, made.record, operation, view)
+    record = encode(made.record)
     head = Guarded(
         (at_revision(key, request.replaces), absent(history_key), *made.guards),
         (
-            Put(key, encode(made.record)),
+            Put(key, record),
             Put(ks.blueprint_use(request.blueprint_name, name), b"{}"),
-            Put(history_key, operation.entry("adopt", made.after())),
+            Put(history_key, operation.flow_entry("adopt", record, made.active.raw())),
             counted(view, "flow", name),
         ),
     )
@@ -71,7 +72,10 @@ _NO_BLUEPRINT = "its blueprint does not exist: it runs and stops, and cannot be 
 
 
 def _made(request: AdoptFlow, operation: Operation) -> Made:
-    variants = Variants(own=request.own, shared=request.shared)
+    variants = Variants(
+        own={name: encode(value) for name, value in request.own.items()},
+        shared={name: encode(value) for name, value in request.shared.items()},
+    )
     workspace = request.workspace
     record = FlowRecord(
         blueprint_name=request.blueprint_name,
@@ -82,7 +86,7 @@ def _made(request: AdoptFlow, operation: Operation) -> Made:
         workspace=DEFAULT_WORKSPACE if workspace == DEFAULT_WORKSPACE else workspace,
         variants=variants.names,
         op=operation.op,
-        paused=variants.by_name() if request.paused else None,
+        paused=variants.records() if request.paused else None,
     )
     return Made(record=record, variants=variants)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from flowsvc.errors import Finding, FlowServiceError, FlowTooLarge, InvalidInput, RequestReused
 from flowsvc.model import NOBODY, Actor
 from flowsvc.view import View
-from kvconfig.codec import encode
+from kvconfig.codec import encode, encode_parts
 from kvconfig.errors import TooManyOperations
 from kvconfig.model import Revision
 from kvconfig.records import HistoryRecord, decode_history
@@ -53,8 +53,16 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     def entry(self, action: str, after: object) -> bytes:
         """The value of its history key."""
+        return encode(self._record(action, after))
+
+    def flow_entry(self, action: str, record: bytes, variants: Mapping[str, msgspec.Raw]) -> bytes:
+        """The same for a flow: what it is after, in canonical JSON already."""
+        after = {"record": msgspec.Raw(record), "variants": variants}
+        return encode_parts(self._record(action, after))
+
+    def _record(self, action: str, after: object) -> HistoryRecord:
         by, why = self.actor.by, self.actor.why
-        return encode(HistoryRecord(action=action, by=by, at=self.at, why=why, after=after))
+        return HistoryRecord(action=action, by=by, at=self.at, why=why, after=after)
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +84,7 @@ class Unproven(FlowServiceError):
 
 def done_before(view: View, history_key: bytes, op: str, action: str) -> Repeated | None:
     """The operation's own history entry, where a proof shows one. Raises ``RequestReused``."""
-    found = view.key(history_key)
+    found = view.shown(history_key)
     if found is None:
         return None
     was = decode_history(found.value, key=history_key).action
@@ -87,7 +95,7 @@ def done_before(view: View, history_key: bytes, op: str, action: str) -> Repeate
 
 def history_entry(view: View, history_key: bytes) -> HistoryRecord | None:
     """The entry to go back to, or ``None`` where there is none that did something."""
-    found = view.key(history_key)
+    found = view.shown(history_key)
     if found is None:
         return None
     entry = decode_history(found.value, key=history_key)

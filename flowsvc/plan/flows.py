@@ -144,7 +144,7 @@ def plan_pause(request: PauseFlow, operation: Operation, view: View) -> Plan | R
     names = flow.record.variants
     values = standing(request.flow, [*names.own_names(), *names.shared_names()], view)
     variants = Variants.of(names, values)
-    record = msgspec.structs.replace(flow.record, op=operation.op, paused=variants.by_name())
+    record = msgspec.structs.replace(flow.record, op=operation.op, paused=variants.records())
     made = Made(record=record, variants=variants)
     step = _Step(name=request.flow, flow=flow, action="pause", operation=operation)
     return _planned(step, made, view)
@@ -267,12 +267,13 @@ def _writes(step: _Step, made: Made, view: View) -> list[Put | Delete]:
     """The record, the key that guards its blueprint, and the history."""
     ks, name, now = view.keyspace, step.name, made.record.blueprint_name
     was = None if step.flow is None else step.flow.record.blueprint_name
-    ops: list[Put | Delete] = [Put(ks.flow(name), encode(made.record))]
+    record = encode(made.record)
+    ops: list[Put | Delete] = [Put(ks.flow(name), record)]
     if was != now:
         ops.append(Put(ks.blueprint_use(now, name), b"{}"))
     if was not in (None, now):
         ops.append(Delete(ks.blueprint_use(str(was), name)))
-    entry = step.operation.entry(step.action, made.after())
+    entry = step.operation.flow_entry(step.action, record, made.active.raw())
     ops.append(Put(ks.history("flow", name, step.operation.op), entry))
     return ops
 
@@ -318,6 +319,10 @@ _NOT_RECORDED = Finding(
 )
 
 
+_STOP_OPERATIONS = 4
+"""What :func:`_stop_head` does at the most."""
+
+
 def _stop_head(
     flow: str, record: FlowRecord, guard: Compare, operation: Operation, view: View
 ) -> Guarded:
@@ -341,8 +346,9 @@ def check_it_can_stop(flow: str, record: FlowRecord, operation: Operation, view:
 
     Asks the view for nothing. Raises ``FlowTooLarge``.
     """
-    guard = at_revision(view.keyspace.flow(flow), NONE)
-    head, variants = _stop_head(flow, record, guard, operation, view), record.variants
-    if head.weight + len(variants.own) + 2 * len(variants.shared) <= MAX_OPERATIONS:
+    variants = record.variants
+    if _STOP_OPERATIONS + len(variants.own) + 2 * len(variants.shared) <= MAX_OPERATIONS:
         return  # side by side, as nearly every flow: no need to plan it to know that
+    guard = at_revision(view.keyspace.flow(flow), NONE)
+    head = _stop_head(flow, record, guard, operation, view)
     fitted(flow, head, last_stop(flow, variants, view), view)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import TypeAlias
 
 import msgspec
 
@@ -11,10 +12,10 @@ from flowsvc.blueprint import Blueprint, parse_blueprint
 from flowsvc.definition import child
 from flowsvc.errors import Finding, NotFound, ParametersInvalid
 from flowsvc.model import ParameterValue
-from flowsvc.parameters import ParameterType, parse_parameter_type, resolve
+from flowsvc.parameters import Resolved, parse_parameter_type, resolve, stringify
 from flowsvc.plan.core import NONE, Operation
 from flowsvc.plan.variants import Variants
-from flowsvc.render import render
+from flowsvc.render import Form, form
 from flowsvc.view import View
 from kvconfig.model import KeyValue
 from kvconfig.records import DEFAULT_WORKSPACE, FlowRecord, FlowVariants, decode_flow
@@ -34,6 +35,10 @@ compiled_blueprint = lru_cache(maxsize=256)(parse_blueprint)
 """Compiled once for each version of a blueprint: the value is the version."""
 
 compiled_type = lru_cache(maxsize=1024)(parse_parameter_type)
+
+FORMS = 64
+"""How many blueprints filled in are remembered. Most take some 20 KB; those as large as
+:data:`flowsvc.render.MAX_RENDERED_BYTES` allows would take some 100 MB together."""
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,10 +71,6 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     def active(self) -> Variants:
         """Those it shall have under ``/active-flow/``."""
         return self.variants if self.record.paused is None else Variants()
-
-    def after(self) -> dict[str, object]:
-        """What a history entry says of it: its record, and the variants that stand."""
-        return {"record": self.record, "variants": self.active.by_name()}
 
 
 def stands(flow: str, view: View) -> Standing:
@@ -110,7 +111,7 @@ def made_again(
     )
     if record.paused is None:
         return anew
-    resting = msgspec.structs.replace(anew.record, paused=anew.variants.by_name())
+    resting = msgspec.structs.replace(anew.record, paused=anew.variants.records())
     return msgspec.structs.replace(anew, record=resting)
 
 
@@ -131,8 +132,8 @@ def make(
         raise NotFound("blueprint", blueprint_name)
     blueprint = compiled_blueprint(blueprint_name, found.value)
     types, guards = _types(blueprint, view)
-    resolved = resolve(blueprint, types, given)
-    rendered = render(blueprint, flow=flow, workspace=workspace, parameters=resolved.values)
+    resolved, filled_in = _form(blueprint_name, found.value, types, given, workspace)
+    rendered = filled_in.fill(flow)
     variants = Variants(own=rendered.own, shared=rendered.shared)
     record = FlowRecord(
         blueprint_name=blueprint_name,
@@ -152,15 +153,40 @@ def make(
     )
 
 
-def _types(
-    blueprint: Blueprint, view: View
-) -> tuple[dict[str, ParameterType | None], list[Compare]]:
+def _types(blueprint: Blueprint, view: View) -> tuple[_Types, list[Compare]]:
     """The parameter types that a blueprint refers to, and that they are what they are."""
-    types: dict[str, ParameterType | None] = {}
-    guards = []
+    types, guards = [], []
     for type_ in blueprint.parameter_types:
         key = view.keyspace.parameter_type(type_)
         found = view.key(key)
-        types[type_] = compiled_type(type_, found.value) if found else None
+        types.append((type_, found.value if found else None))
         guards.append(at_revision(key, found.mod_revision if found else NONE))
-    return types, guards
+    return tuple(types), guards
+
+
+_Types: TypeAlias = tuple[tuple[str, bytes | None], ...]
+_Given: TypeAlias = tuple[tuple[str, ParameterValue], ...]
+
+
+def _filled_in(
+    name: str, definition: bytes, types: _Types, given: _Given, workspace: str
+) -> tuple[Resolved, Form]:
+    """A flow's parameters, and its blueprint filled in for them: all but the flow's id."""
+    blueprint = compiled_blueprint(name, definition)
+    compiled = {type_: compiled_type(type_, value) if value else None for type_, value in types}
+    resolved = resolve(blueprint, compiled, dict(given))
+    return resolved, form(blueprint, workspace=workspace, parameters=resolved.values)
+
+
+_remembered = lru_cache(maxsize=FORMS)(_filled_in)
+"""By the values of the definitions, so that one that was changed is another one."""
+
+
+def _form(
+    name: str, definition: bytes, types: _Types, given: Mapping[str, ParameterValue], workspace: str
+) -> tuple[Resolved, Form]:
+    """The same, remembered; by texts, since ``1``, ``1.0`` and ``True`` are one key of a cache."""
+    texts = {each: stringify(value, each) for each, value in given.items()}
+    if any(isinstance(text, Finding) for text in texts.values()):  # which raises where it is wrong
+        return _filled_in(name, definition, types, tuple(given.items()), workspace)
+    return _remembered(name, definition, types, tuple(texts.items()), workspace)

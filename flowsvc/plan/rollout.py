@@ -115,10 +115,11 @@ def _record(flow: Standing, made: Made, operation: Operation, view: View) -> Gua
         return Guarded((flow.guard,))
     check_it_can_stop(flow.flow, made.record, operation, view)
     history_key = view.keyspace.history("flow", flow.flow, operation.op)
+    record = encode(made.record)
     return Guarded(
         (flow.guard, absent(history_key)),
         (
-            Put(flow.kv.key, encode(made.record)),
-            Put(history_key, operation.entry("roll-out", made.after())),
+            Put(flow.kv.key, record),
+            Put(history_key, operation.flow_entry("roll-out", record, made.active.raw())),
         ),
     )

@@ -42,29 +42,43 @@ __all__ = ["Move", "Variants", "differs", "last_stop", "standing", "transition"]
 
 
 class Variants(msgspec.Struct, frozen=True, kw_only=True):
-    """What a flow shall have: its own variants, and those it shares, with their values."""
+    """What a flow shall have: its own variants, and those it shares, with their values.
 
-    own: Mapping[VariantName, VariantRecord] = {}
-    shared: Mapping[VariantName, VariantRecord] = {}
+    A value is a ``VariantRecord`` in canonical JSON, just as it stands under the variant's key.
+    """
+
+    own: Mapping[VariantName, bytes] = {}
+    shared: Mapping[VariantName, bytes] = {}
 
     @classmethod
-    def of(cls, names: FlowVariants, values: Mapping[VariantName, VariantRecord]) -> Self:
+    def of(cls, names: FlowVariants, records: Mapping[VariantName, VariantRecord]) -> Self:
         """Values by who they belong to. ``KeyError`` where one is missing."""
         return cls(
-            own={name: values[name] for name in names.own_names()},
-            shared={name: values[name] for name in names.shared_names()},
+            own={name: encode(records[name]) for name in names.own_names()},
+            shared={name: encode(records[name]) for name in names.shared_names()},
         )
 
     @property
     def names(self) -> FlowVariants:
         """As a record lists them."""
-        return FlowVariants(
-            own=tuple(sorted(map(str, self.own))), shared=tuple(sorted(map(str, self.shared)))
-        )
+        return FlowVariants(own=_listed(self.own), shared=_listed(self.shared))
 
-    def by_name(self) -> dict[str, VariantRecord]:
+    def by_name(self) -> dict[str, bytes]:
         """All of them, by ``<processor>/<variant>``."""
-        return {str(name): value for name, value in (*self.own.items(), *self.shared.items())}
+        values = (*self.own.items(), *self.shared.items())
+        return {"/".join(name): value for name, value in values}
+
+    def records(self) -> dict[str, VariantRecord]:
+        """The same, decoded."""
+        return {name: decode_variant(value) for name, value in self.by_name().items()}
+
+    def raw(self) -> dict[str, msgspec.Raw]:
+        """The same, to be put into other JSON."""
+        return {name: msgspec.Raw(value) for name, value in self.by_name().items()}
+
+
+def _listed(names: Iterable[VariantName]) -> tuple[str, ...]:
+    return tuple(sorted(["/".join(name) for name in names]))  # as str(), without a call for each
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +92,11 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     after: Variants = Variants()
     exact: bool = False
 
+    @property
+    def is_start(self) -> bool:
+        """Whether it holds nothing yet."""
+        return not (self.before.own or self.before.shared)
+
 
 def standing(
     flow: str, names: Iterable[VariantName], view: View
@@ -87,7 +106,7 @@ def standing(
     Raises ``FlowDamaged`` where one is missing or cannot be read.
     """
     values = {}
-    for name, kv in [(name, view.key(view.keyspace.active_flow(name))) for name in names]:
+    for name, kv in [(name, view.shown(view.keyspace.active_flow(name))) for name in names]:
         key = show_key(view.keyspace.active_flow(name))
         if kv is None:
             raise FlowDamaged(flow, key=key, reason="is missing")
@@ -103,30 +122,28 @@ def transition(moves: Sequence[Move], view: View) -> list[Guarded]:
 
     Raises ``VariantTaken`` and ``SharedVariantDiffers``.
     """
-    holdings: dict[VariantName, _Holding] = {}
-
-    def of(name: VariantName) -> _Holding:
-        if (holding := holdings.get(name)) is None:
-            holding = holdings[name] = _Holding(name)
-        return holding
-
+    holdings = _Holdings()
+    parts: list[Guarded] = []
+    alone = len(moves) == 1 and moves[0].is_start
     for move in moves:
         for name in move.before.own_names():
-            of(name).owned_before.append(move)
+            holdings[name].owned_before.append(move)
         for name in move.before.shared_names():
-            of(name).shared_before.append(move)
-        for name in move.after.own:
-            of(name).owned_after.append(move)
+            holdings[name].shared_before.append(move)
+        for name, value in move.after.own.items():
+            key = view.keyspace.active_flow(name)
+            if alone and name not in move.after.shared and view.shown(key) is None:
+                parts.append(_made(key, value))  # nearly always: nobody holds it, or wants it too
+            else:
+                holdings[name].owned_after.append(move)
         for name in move.after.shared:
-            of(name).shared_after.append(move)
-    return [holding.part(view) for holding in holdings.values()]
+            holdings[name].shared_after.append(move)
+    return [*parts, *[holding.part(view) for holding in holdings.values()]]
 
 
-def differs(
-    name: VariantName, value: VariantRecord, view: View
-) -> Literal["", "missing", "changed"]:
+def differs(name: VariantName, value: bytes, view: View) -> Literal["", "missing", "changed"]:
     """How what stands, as far as the view knows, differs from a value; "" where it does not."""
-    stands = view.key(view.keyspace.active_flow(name))
+    stands = view.shown(view.keyspace.active_flow(name))
     if stands is None:
         return "missing"
     return "changed" if _differing(stands, value) else ""
@@ -140,6 +157,13 @@ def last_stop(flow: str, variants: FlowVariants, view: View) -> list[Guarded]:
         ops = (Delete(ks.flow_ref(name, flow)), Delete(ks.active_flow(name)))
         parts.append(Guarded(_nobody_else(name, [flow], view), ops))
     return parts
+
+
+class _Holdings(dict[VariantName, "_Holding"]):
+    """Every variant that is asked for, in that order."""
+
+    def __missing__(self, name: VariantName) -> _Holding:
+        return self.setdefault(name, _Holding(name))
 
 
 class _Holding:
@@ -180,8 +204,8 @@ class _Holding:
         key, value = view.keyspace.active_flow(self.name), move.after.own[self.name]
         if self.owned_before:
             return _put_if_it_differs(key, value, view)
-        if not self.shared_before and view.key(key) is None:
-            return Guarded((absent(key),), (Put(key, encode(value)),))
+        if not self.shared_before and view.shown(key) is None:
+            return _made(key, value)
         sharer = view.sharer(self.name, self._flows([*self.shared_before, move]))
         if not self.shared_before:
             holder = view.owner(self.name) or sharer
@@ -206,7 +230,7 @@ class _Holding:
         if not self.shared_before:
             return self._joined(key, value, refs, view)
         sharer = view.sharer(self.name, before | after)
-        stands = view.key(key)
+        stands = view.shown(key)
         fields = _differing(stands, value) if stands is not None else []
         if sharer is not None and fields:
             flow = self.shared_after[0].flow
@@ -215,14 +239,14 @@ class _Holding:
         return _put_if_it_differs(key, value, view, alone, refs)
 
     def _joined(
-        self, key: bytes, value: VariantRecord, refs: tuple[Put | Delete, ...], view: View
+        self, key: bytes, value: bytes, refs: tuple[Put | Delete, ...], view: View
     ) -> Guarded:
         """It is made now, or another flow holds it already, with the same value.
 
         That it is unchanged is compared, and it is not put again.
         """
-        flow, wanted = self.shared_after[0].flow, encode(value)
-        stands = view.key(key)
+        flow = self.shared_after[0].flow
+        stands = view.shown(key)
         sharer = view.sharer(self.name, self._flows(self.shared_after))
         if view.is_proven(key):
             if stands is None:
@@ -232,13 +256,13 @@ class _Holding:
             else:
                 if fields := _differing(stands, value):
                     raise SharedVariantDiffers(flow, str(self.name), holder=sharer, fields=fields)
-                wanted = stands.value  # equal, though somebody may have written it in another form
+                value = stands.value  # equal, though somebody may have written it in another form
         if sharer is None:
-            return Guarded((absent(key),), (Put(key, wanted), *refs))
+            return _made(key, value, *refs)
         ref = view.keyspace.flow_ref(self.name, sharer)
-        return Guarded((holds(key, wanted), exists(ref)), refs)
+        return Guarded((holds(key, value), exists(ref)), refs)
 
-    def _agreed(self) -> VariantRecord:
+    def _agreed(self) -> bytes:
         """The value that all who shall share it want."""
         first, *others = self.shared_after
         value = first.after.shared[self.name]
@@ -252,7 +276,7 @@ class _Holding:
     def _as_it_stands(self, key: bytes, view: View) -> tuple[Compare, ...]:
         if not any(move.exact for move in (*self.owned_before, *self.shared_before)):
             return ()
-        stands = view.key(key)
+        stands = view.shown(key)
         return (absent(key) if stands is None else holds(key, stands.value),)
 
     def _alone(self, view: View) -> tuple[Compare, ...]:
@@ -264,6 +288,11 @@ class _Holding:
     @staticmethod
     def _flows(moves: Iterable[Move]) -> frozenset[str]:
         return frozenset(move.flow for move in moves)
+
+
+def _made(key: bytes, value: bytes, *refs: Put | Delete) -> Guarded:
+    """A variant that nobody holds, and somebody shall."""
+    return Guarded((absent(key),), (Put(key, value), *refs))
 
 
 def _nobody_else(name: VariantName, flows: Collection[str], view: View) -> tuple[Compare, ...]:
@@ -278,32 +307,36 @@ def _nobody_else(name: VariantName, flows: Collection[str], view: View) -> tuple
 
 def _put_if_it_differs(
     key: bytes,
-    value: VariantRecord,
+    value: bytes,
     view: View,
     guards: tuple[Compare, ...] = (),
     ops: tuple[Put | Delete, ...] = (),
 ) -> Guarded:
     """One that is held already: left alone where it is equal, put back where it is missing."""
-    stands = view.key(key)
+    stands = view.shown(key)
     if stands is None:
-        return Guarded((absent(key), *guards), (Put(key, encode(value)), *ops))
+        return Guarded((absent(key), *guards), (Put(key, value), *ops))
     if not _differing(stands, value):
         return Guarded((holds(key, stands.value), *guards), ops)
-    return Guarded((holds(key, stands.value), *guards), (Put(key, encode(value)), *ops))
+    return Guarded((holds(key, stands.value), *guards), (Put(key, value), *ops))
 
 
-def _differing(stands: KeyValue, wanted: VariantRecord) -> list[str]:
+def _differing(stands: KeyValue, wanted: bytes) -> list[str]:
     """The paths of the fields in which two values of a variant differ; ``$`` for all of it."""
     try:
-        return _fields(decode_variant(stands.value, key=stands.key), wanted)
+        return _fields(stands.value, wanted)
     except InvalidValue:
         return ["$"]
 
 
-def _fields(one: VariantRecord, other: VariantRecord) -> list[str]:
+def _fields(one: bytes, other: bytes) -> list[str]:
+    """Raises ``InvalidValue`` where one of them cannot be read; equal bytes are not looked at."""
+    if one == other:
+        return []
+    first, second = decode_variant(one), decode_variant(other)
     sides = (
-        ("topics", one.topics, other.topics),
-        ("parameters", one.parameters, other.parameters),
+        ("topics", first.topics, second.topics),
+        ("parameters", first.parameters, second.parameters),
     )
     return [
         f"{section}.{field}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import grpc.aio
 from google.protobuf.message import Message
@@ -18,14 +18,15 @@ Ask: TypeAlias = Callable[[grpc.aio.Channel, Metadata], Awaitable[Response]]
 
 
 def unary(
-    method: str, request: Message, response: type[Response], timeout_s: float
+    method: str, request: Message | bytes, response: type[Response], timeout_s: float
 ) -> Ask[Response]:
-    """One request and one answer, such as of ``KV/Range``."""
+    """One request, a message or the bytes of one, and one answer, such as of ``KV/Range``."""
+    serializer = None if isinstance(request, bytes) else type(request).SerializeToString
 
     async def ask(channel: grpc.aio.Channel, metadata: Metadata) -> Response:
-        stub = channel.unary_unary(
+        stub: grpc.aio.UnaryUnaryMultiCallable[Any, Response] = channel.unary_unary(
             f"/etcdserverpb.{method}",
-            request_serializer=type(request).SerializeToString,
+            request_serializer=serializer,
             response_deserializer=response.FromString,
         )
         return await stub(request, timeout=timeout_s, metadata=metadata)

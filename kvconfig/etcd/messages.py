@@ -11,8 +11,6 @@ from kvconfig.keys import Range, everything, one
 from kvconfig.model import Event, KeyValue, Revision, WatchBatch
 from kvconfig.txn import (
     Commit,
-    Compare,
-    Delete,
     DeleteResult,
     Operation,
     Put,
@@ -33,22 +31,7 @@ __all__ = [
     "member_of",
     "permission_of",
     "range_request",
-    "txn_request",
 ]
-
-_TARGETS = {
-    "version": pb.Compare.VERSION,
-    "create_revision": pb.Compare.CREATE,
-    "mod_revision": pb.Compare.MOD,
-    "value": pb.Compare.VALUE,
-}
-_RESULTS = {
-    "=": pb.Compare.EQUAL,
-    "!=": pb.Compare.NOT_EQUAL,
-    "<": pb.Compare.LESS,
-    ">": pb.Compare.GREATER,
-}
-
 
 _KeyValue: Callable[[bytes, bytes, int, int, int, int], KeyValue] = KeyValue  # type: ignore[assignment]
 """To call ``Revision`` and ``LeaseId`` for each number, as types ask, takes as long as all else."""
@@ -63,21 +46,18 @@ def key_value(kv: pb.KeyValue) -> KeyValue:
 
 def range_request(read: Read) -> pb.RangeRequest:
     """A read."""
-    request = pb.RangeRequest()
-    _fill_range(request, read)
-    return request
+    return pb.RangeRequest(
+        key=read.key,
+        range_end=read.end,
+        limit=read.limit,
+        revision=read.revision,
+        keys_only=read.keys_only,
+    )
 
 
-def txn_request(txn: Txn) -> pb.TxnRequest:
-    """A transaction, with those nested in it."""
-    request = pb.TxnRequest()
-    _fill(request, txn)
-    return request
-
-
-def commit_of(response: pb.TxnResponse) -> Commit:
-    """The answer to a transaction; only the outermost header carries the revision (measured)."""
-    return _commit(response, Revision(response.header.revision))
+def commit_of(response: pb.TxnResponse, txn: Txn) -> Commit:
+    """The answer to ``txn``; only the outermost header carries the revision (measured)."""
+    return _commit(response, txn, Revision(response.header.revision))
 
 
 def batches_of(events: Iterable[pb.Event]) -> Iterator[WatchBatch]:
@@ -153,66 +133,25 @@ def permission_of(grant: Grant) -> pb.Permission:
     )
 
 
-def _fill(request: pb.TxnRequest, txn: Txn) -> None:
-    """In place: a message that is built by itself and put into another is copied."""
-    for compare in txn.compares:
-        _fill_compare(request.compare.add(), compare)
-    for op in txn.then:
-        _fill_op(request.success.add(), op)
-    for op in txn.otherwise:
-        _fill_op(request.failure.add(), op)
-
-
-def _fill_compare(message: pb.Compare, compare: Compare) -> None:
-    message.key = compare.key
-    message.target = _TARGETS[compare.target]
-    message.result = _RESULTS[compare.op]
-    if compare.end:
-        message.range_end = compare.end
-    setattr(message, compare.target, compare.value)
-
-
-def _fill_op(message: pb.RequestOp, op: Operation) -> None:
-    if isinstance(op, Put):
-        put = message.request_put
-        put.key, put.value = op.key, op.value
-        if op.lease:
-            put.lease = op.lease
-    elif isinstance(op, Delete):
-        delete = message.request_delete_range
-        delete.key = op.key
-        if op.end:
-            delete.range_end = op.end
-    elif isinstance(op, Read):
-        _fill_range(message.request_range, op)
-    else:
-        _fill(message.request_txn, op)
-
-
-def _fill_range(message: pb.RangeRequest, read: Read) -> None:
-    message.key = read.key
-    if read.end:
-        message.range_end = read.end
-    if read.limit:
-        message.limit = read.limit
-    if read.revision:
-        message.revision = read.revision
-    if read.keys_only:
-        message.keys_only = True
-
-
-def _commit(response: pb.TxnResponse, revision: Revision) -> Commit:
-    results = tuple(_result(op, revision) for op in response.responses)
+def _commit(response: pb.TxnResponse, txn: Txn, revision: Revision) -> Commit:
+    ops = txn.then if response.succeeded else txn.otherwise
+    results = tuple(
+        [
+            _PUT if isinstance(op, Put) else _result(op, result, revision)
+            for op, result in zip(ops, response.responses, strict=True)
+        ]
+    )
     return Commit(response.succeeded, revision, results)
 
 
-def _result(op: pb.ResponseOp, revision: Revision) -> Result:
-    kind = op.WhichOneof("response")
-    if kind == "response_put":
-        return PutResult()
-    if kind == "response_delete_range":
-        return DeleteResult(op.response_delete_range.deleted)
-    if kind == "response_range":
-        found = op.response_range
-        return ReadResult(tuple(key_value(kv) for kv in found.kvs), found.count)
-    return _commit(op.response_txn, revision)
+_PUT = PutResult()
+"""Of a put nothing is told: it is the same for all of them."""
+
+
+def _result(op: Operation, result: pb.ResponseOp, revision: Revision) -> Result:
+    if isinstance(op, Read):
+        found = result.response_range
+        return ReadResult(tuple([key_value(kv) for kv in found.kvs]), found.count)
+    if isinstance(op, Txn):
+        return _commit(result.response_txn, op, revision)
+    return DeleteResult(result.response_delete_range.deleted)

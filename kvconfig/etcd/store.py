@@ -27,7 +27,7 @@ from kvconfig.etcd.access import Access
 from kvconfig.etcd.auth import Metadata, Tokens
 from kvconfig.etcd.calls import Ask, Response, unary
 from kvconfig.etcd.endpoints import MAX_RESPONSE_BYTES, Endpoints
-from kvconfig.etcd.messages import commit_of, key_value, member_of, range_request, txn_request
+from kvconfig.etcd.messages import commit_of, key_value, member_of, range_request
 from kvconfig.etcd.server import Member, advise, parse_version
 from kvconfig.etcd.status import Call, RightsChanged, from_status
 from kvconfig.etcd.watch import Opener, WatchHub
@@ -35,6 +35,7 @@ from kvconfig.keys import Range
 from kvconfig.model import KeyValue, LeaseId, Page, Revision
 from kvconfig.store import Watch
 from kvconfig.txn import Commit, Put, Read, Txn, may_write
+from kvconfig.wire import txn_bytes
 
 __all__ = ["EtcdStore", "connect"]
 
@@ -140,8 +141,8 @@ class EtcdStore:
         keys = (op.key for op in (*txn.then, *txn.otherwise) if not isinstance(op, Txn))
         lease = next((op.lease for op in txn.then if isinstance(op, Put)), LeaseId(0))
         call = Call(writes=may_write(txn), transaction=True, key=next(keys, b""), lease=lease)
-        response = await self._unary("KV/Txn", txn_request(txn), pb.TxnResponse, call)
-        return commit_of(response)
+        response = await self._unary("KV/Txn", txn_bytes(txn), pb.TxnResponse, call)
+        return commit_of(response, txn)
 
     def watch(self, range_: Range, *, start: Revision) -> AbstractAsyncContextManager[Watch]:
         return self._hub.watch(range_, start)
@@ -221,7 +222,7 @@ class EtcdStore:
         return (await self._retry(ask_without_token)).token
 
     async def _unary(
-        self, method: str, request: Message, response: type[Response], call: Call
+        self, method: str, request: Message | bytes, response: type[Response], call: Call
     ) -> Response:
         return await self._try(method, unary(method, request, response, self._timeout_s), call)
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from kvconfig.errors import DuplicateKey, RequestRefused, RequestTooLarge, TooManyOperations
-from kvconfig.txn import MAX_OPERATIONS, Compare, Delete, Operation, Put, Read, Txn
+from kvconfig.txn import MAX_OPERATIONS, Delete, Operation, Put, Read, Txn
+from kvconfig.wire import txn_bytes
 
-__all__ = ["MAX_READ_BYTES", "MAX_REQUEST_BYTES", "check_key", "check_txn", "encoded_size", "puts"]
+__all__ = ["MAX_READ_BYTES", "MAX_REQUEST_BYTES", "check_key", "check_txn", "puts"]
 
 MAX_REQUEST_BYTES = 1536 * 1024
 """etcd's default ``--max-request-bytes``, for all that goes through its log."""
@@ -35,7 +36,7 @@ def check_txn(txn: Txn) -> None:
     _written(txn.then)
     _written(txn.otherwise)
     reads_only = all(isinstance(op, Read) for op in (*txn.then, *txn.otherwise))
-    size = encoded_size(txn) + (0 if reads_only else _LOG_ENTRY_BYTES)
+    size = len(txn_bytes(txn)) + (0 if reads_only else _LOG_ENTRY_BYTES)
     limit = MAX_READ_BYTES if reads_only else MAX_REQUEST_BYTES
     if size > limit:
         raise RequestTooLarge(size=size, limit=limit)
@@ -56,8 +57,6 @@ def _check_limits(txn: Txn, limit: int) -> None:
         raise TooManyOperations(count=width, limit=limit)
     for compare in txn.compares:
         check_key(compare.key)
-        if isinstance(compare.value, bytes) is not (compare.target == "value"):
-            raise TypeError(f"{compare.target} cannot be compared with {compare.value!r}")
     for op in (*txn.then, *txn.otherwise):
         if isinstance(op, Txn):
             _check_limits(op, limit - width)
@@ -109,48 +108,3 @@ def _written(ops: Sequence[Operation]) -> tuple[set[bytes], _Deletes]:
 def _check_apart(new: set[bytes], written: set[bytes], deletes: _Deletes) -> None:
     if not new.isdisjoint(written) or any(key in deletes for key in new):
         raise DuplicateKey
-
-
-# -- size on the wire: protobuf's, counted without making the message -----------------------------
-
-
-def encoded_size(txn: Txn) -> int:
-    """The bytes of the request on the wire."""
-    return sum(_nested(_compare_size(compare)) for compare in txn.compares) + sum(
-        _nested(_nested(_op_size(op))) for op in (*txn.then, *txn.otherwise)
-    )
-
-
-def _compare_size(compare: Compare) -> int:
-    enums = 2 * (compare.op != "=") + 2 * (compare.target != "version")
-    value = compare.value
-    held = _nested(len(value)) if isinstance(value, bytes) else 1 + _varint(value)
-    end = 1 + _nested(len(compare.end)) if compare.end else 0  # its field number takes two bytes
-    return enums + _bytes(compare.key) + held + end
-
-
-def _op_size(op: Operation) -> int:
-    if isinstance(op, Txn):
-        return encoded_size(op)
-    if isinstance(op, Put):
-        return _bytes(op.key) + _bytes(op.value) + _number(op.lease)
-    size = _bytes(op.key) + _bytes(op.end)
-    if isinstance(op, Read):
-        size += _number(op.limit) + _number(op.revision) + 2 * op.keys_only
-    return size
-
-
-def _nested(size: int) -> int:
-    return 1 + _varint(size) + size
-
-
-def _bytes(value: bytes) -> int:
-    return _nested(len(value)) if value else 0
-
-
-def _number(value: int) -> int:
-    return 1 + _varint(value) if value else 0
-
-
-def _varint(value: int) -> int:
-    return max(1, (value.bit_length() + 6) // 7) if value >= 0 else 10

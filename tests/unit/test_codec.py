@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvconfig.codec import Decoder, canonical, decode, encode, parse_json
+from kvconfig.codec import MAX_DEPTH, Decoder, canonical, decode, encode, encode_parts, parse_json
 from kvconfig.errors import InvalidValue
 from tests.texts import text
 
@@ -140,3 +140,25 @@ def test_round_trip(value: Any) -> None:
     assert parse_json(data) == json.loads(data) == value
     assert canonical(data) == data
     assert canonical(json.dumps(value, indent=2).encode()) == data
+
+
+@given(st.lists(st.text('[]{}"\\', max_size=4), min_size=1, max_size=3))
+def test_depth_is_that_of_the_brackets_outside_of_texts(texts: list[str]) -> None:
+    """Whatever brackets, quotes and backslashes the texts hold: one level more is too deep."""
+    value: Any = texts[0]
+    for level in range(MAX_DEPTH):
+        value = {texts[0]: value} if level % 2 else [*texts, value, *texts]
+    assert parse_json(encode(value)) == value
+    with pytest.raises(InvalidValue, match="nested deeper"):
+        encode([value])
+    with pytest.raises(InvalidValue, match="nested deeper"):
+        parse_json(json.dumps([value]).encode())
+
+
+def test_parts_are_put_together_as_they_are() -> None:
+    """Sorted with what is beside them, which may still hold no NUL."""
+    part = msgspec.Raw(encode({"z": [1]}))
+    assert encode_parts({"b": part, "a": "x"}) == b'{"a":"x","b":{"z":[1]}}'
+    with pytest.raises(InvalidValue, match="NUL") as caught:
+        encode_parts({"b": part, "a": "\0"})
+    assert caught.value.path == "$.a"

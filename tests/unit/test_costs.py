@@ -29,7 +29,7 @@ from flowsvc.service import FlowService
 from flowsvc.view import Holders, View
 from kvconfig.codec import encode
 from kvconfig.etcd import rpc_pb2 as pb
-from kvconfig.etcd.messages import batches_of, txn_request
+from kvconfig.etcd.messages import batches_of
 from kvconfig.informer import Informer
 from kvconfig.keys import Range
 from kvconfig.keyspace import Keyspace, VariantName
@@ -37,6 +37,7 @@ from kvconfig.memory import MemoryStore
 from kvconfig.model import KeyValue, Revision
 from kvconfig.records import VariantRecord, decode_variant
 from kvconfig.txn import Put, Txn
+from kvconfig.wire import txn_bytes
 
 KS = Keyspace("@costs")
 VARIANTS = 36
@@ -112,7 +113,7 @@ def calls_of(work: Callable[[], object]) -> int:
 
 
 def test_a_plan_is_made_by_few_calls() -> None:
-    """21 for each variant and 160 besides: it grows with the variants, not with their square."""
+    """5 for each variant and 104 besides: it grows with the variants, not with their square."""
 
     def counted(variants: int) -> int:
         known = Known(variants)
@@ -120,21 +121,21 @@ def test_a_plan_is_made_by_few_calls() -> None:
 
     few, many = counted(18), counted(36)
     each = (many - few) / 18
-    assert each <= 22, (few, many)
-    assert many - 36 * each <= 180, (few, many)
+    assert each <= 6, (few, many)
+    assert many - 36 * each <= 120, (few, many)
 
 
 def test_a_message_is_made_by_few_calls() -> None:
-    """One for each compare and each put, two for each read: nothing is made and then copied."""
+    """One for each compare and each put, two for each read: nothing is made by itself."""
     txn = planned(a_start(), Known(VARIANTS))
     wanted = len(txn.compares) + len(txn.then) + 2 * len(txn.otherwise)
-    assert calls_of(lambda: txn_request(txn)) <= wanted + 10
+    assert calls_of(lambda: txn_bytes(txn)) <= wanted + 10
 
 
 def test_a_plan_takes_little_memory() -> None:
     """Twice what it sends, and some: values, and the tuples that hold them."""
     known = Known(VARIANTS)
-    size = txn_request(planned(a_start("warm"), known)).ByteSize()
+    size = len(txn_bytes(planned(a_start("warm"), known)))
     tracemalloc.start()
     try:
         txn = planned(a_start(), known)
@@ -154,7 +155,7 @@ def test_a_start_and_a_stop_send_few_bytes() -> None:
     puts = {op.key: op.value for op in started.then if isinstance(op, Put)}
     stopped = planned(StopFlow(flow="f1"), Known(VARIANTS, f1=puts[KS.flow("f1")]))
     key = KS.active_flow(VariantName("p10", "f1"))
-    start_each, stop_each = (txn_request(txn).ByteSize() / VARIANTS for txn in (started, stopped))
+    start_each, stop_each = (len(txn_bytes(txn)) / VARIANTS for txn in (started, stopped))
     assert start_each <= 2 * len(puts[key]) + 6 * len(key), start_each
     assert stop_each <= 2 * len(key), stop_each
 

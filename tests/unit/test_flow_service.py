@@ -18,7 +18,7 @@ from flowsvc.errors import (
     VariantTaken,
 )
 from flowsvc.fsck import repair
-from flowsvc.model import PauseFlow, StopFlow
+from flowsvc.model import PauseFlow, StartFlow, StopFlow
 from flowsvc.service import FlowService
 from flowsvc.view import Holders
 from kvconfig.errors import NoSpace, OutcomeUnknown, Unavailable
@@ -43,6 +43,37 @@ async def test_start_and_stop_are_one_round_trip_each() -> None:
         stopped = await service.stop_flow(StopFlow(flow="f1"))
         assert dict(store.calls) == {"commit": 2}
         assert (started.round_trips, stopped.round_trips) == (1, 1)
+
+
+async def test_a_blueprint_filled_in_before_is_that_of_now() -> None:
+    """Equal parameters are not all: a definition that was put since is another one."""
+    store = MemoryStore()
+    chunker = VariantName("chunker", "f2")
+    async with a_service(store, KS) as service:
+        await service.start_flow(start("f1"))
+        await service.put_parameter_type("size", as_json({"default": 3000}), force=True)
+        changed = {**BLUEPRINT, "flow": {"chunker:{id}": {"topics": {"in": "{id}:{size}"}}}}
+        await service.put_blueprint("small", as_json(changed), force=True)
+        await service.start_flow(start("f2"))
+        found = await store.read(KS.active_flow(chunker))
+        assert found is not None
+        assert found.value == b'{"parameters":{},"topics":{"in":"f2:3000"}}'
+
+
+async def test_what_python_takes_for_equal_is_told_apart() -> None:
+    """``1``, ``1.0``, ``True`` and ``"1"`` are three texts, whichever a flow was given first."""
+    store = MemoryStore()
+    blueprint = {"flow": {"a:{id}": {"topics": {"x": "{p}"}}}}
+    async with a_service(store, KS, blueprint) as service:
+        texts = []
+        values: tuple[str | float, ...] = (1, 1.0, True, "1", 0.0, -0.0)
+        for number, value in enumerate(values):
+            flow, given_ = f"f{number}", {"p": value}
+            await service.start_flow(
+                StartFlow(flow=flow, blueprint_name="small", parameters=given_)
+            )
+            texts.append((await service.get_flow(flow)).record.parameters["p"])
+        assert texts == ["1", "1.0", "true", "1", "0.0", "-0.0"]
 
 
 async def test_a_cold_cache_costs_one_more_and_is_never_believed() -> None:

@@ -19,10 +19,8 @@ from kvconfig.errors import (
     Unavailable,
     WatchEnded,
 )
-from kvconfig.etcd.messages import txn_request
 from kvconfig.keys import prefix
 from kvconfig.memory import MemoryStore, Moment
-from kvconfig.memory.requests import encoded_size
 from kvconfig.model import LeaseId, Revision, WatchBatch
 from kvconfig.store import Store, list_all
 from kvconfig.txn import Compare, Delete, Operation, Put, Read, Txn, absent
@@ -333,21 +331,3 @@ async def test_mistyped_compares() -> None:
     for compare in (Compare(b"/k", "value", "=", 1), Compare(b"/k", "version", "=", b"1")):
         with pytest.raises(TypeError):
             await store.commit(Txn((compare,)))
-
-
-@pytest.mark.parametrize("size", [0, 1, 110, 120, 127, 128, 16_370, 16_383, 16_384, 300_000])
-@pytest.mark.parametrize("number", [0, 1, 127, 128, 2**62])
-def test_sizes_are_exact(size: int, number: int) -> None:
-    """The size that limits are held against is what protobuf makes of the same transaction."""
-    blob = b"x" * size
-    newer = Compare(b"k", "mod_revision", ">", number, blob)
-    same = (Compare(b"k", "value", "=", blob), Compare(blob, "value", "<", b"", b"z"))
-    parts = (
-        Txn((Compare(blob, "version", "=", number), newer)),
-        Txn(same),
-        put(b"k", blob, LeaseId(number)),
-        Txn(otherwise=(Delete(blob), Delete(b"k", blob))),
-        Txn(then=(Read(blob, blob, number, bool(number), Revision(number)),)),
-    )
-    for txn in (*parts, Txn((newer,), parts, (Txn(same, (Txn(then=parts),)),))):
-        assert encoded_size(txn) == txn_request(txn).ByteSize()

@@ -383,7 +383,7 @@ def test_a_value_stays_one_text_whatever_it_holds(value: str) -> None:
     resolved = resolve(blueprint, {"t": type_of(type="string")}, {"p": value})
     rendered = render(blueprint, flow="f1", workspace="w", parameters=resolved.values)
     record = VariantRecord(topics={"x": value}, parameters={"y": value})
-    assert rendered.own == {VariantName("a", "f1"): record}
+    assert rendered.own == {VariantName("a", "f1"): encode(record)}
     assert json.loads(encode(record)) == {"topics": {"x": value}, "parameters": {"y": value}}
 
 

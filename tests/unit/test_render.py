@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -10,9 +12,11 @@ from hypothesis import strategies as st
 
 from flowsvc.blueprint import Blueprint, parse_blueprint
 from flowsvc.errors import BlueprintInvalid, InvalidInput, ParametersInvalid
-from flowsvc.render import MAX_RENDERED_BYTES, Rendered, render
+from flowsvc.render import MAX_RENDERED_BYTES, Rendered, decoded, form, render
 from flowsvc.template import Template
+from kvconfig.codec import encode
 from kvconfig.errors import InvalidName
+from kvconfig.keys import check_name
 from kvconfig.keyspace import VariantName
 from kvconfig.records import VariantRecord
 
@@ -28,7 +32,7 @@ def rendered(blueprint: Blueprint, /, **parameters: str) -> Rendered:
 def topic(template: str, /, **parameters: str) -> str:
     """What a topic with this template becomes."""
     blueprint = blueprint_of(flow={"a:{id}": {"topics": {"x": template}}})
-    return rendered(blueprint, **parameters).own[VariantName("a", "f1")].topics["x"]
+    return decoded(rendered(blueprint, **parameters).own)[VariantName("a", "f1")].topics["x"]
 
 
 def findings(raised: pytest.ExceptionInfo[Any]) -> dict[str, str]:
@@ -46,8 +50,8 @@ def test_own_and_shared_are_told_apart() -> None:
         interfaces={"i": {"flow": "{id}"}},
     )
     result = render(blueprint, flow="f1", workspace="acme", parameters={"p": "v"})
-    assert result.shared == {VariantName("s", "bp"): VariantRecord(topics={"x": "acme"})}
-    assert result.own == {VariantName("a", "f1"): VariantRecord(parameters={"v": "vv"})}
+    assert decoded(result.shared) == {VariantName("s", "bp"): VariantRecord(topics={"x": "acme"})}
+    assert decoded(result.own) == {VariantName("a", "f1"): VariantRecord(parameters={"v": "vv"})}
     assert result.interfaces == {"i": {"flow": "f1"}}
 
 
@@ -146,7 +150,8 @@ def test_weakness_9_no_placeholder_is_shipped_unresolved() -> None:
         rendered(declared)
     assert findings(refused).keys() == {"$.parameters.p"}
     assert "$.flow.a:{id}.topics.x" in findings(refused)["$.parameters.p"]
-    assert rendered(declared, p="").own[VariantName("a", "f1")].topics == {"x": "", "y": ""}
+    (value,) = decoded(rendered(declared, p="").own).values()
+    assert value.topics == {"x": "", "y": ""}
 
 
 # -- names and keys --------------------------------------------------------------------------
@@ -214,7 +219,7 @@ def test_names_that_come_to_one_are_refused(field: str) -> None:
 
 def size_of(result: Rendered) -> int:
     texts = [name.variant for name in (*result.own, *result.shared)]
-    for record in (*result.own.values(), *result.shared.values()):
+    for record in decoded(result.own | result.shared).values():
         for pairs in (record.topics, record.parameters):
             texts += [*pairs, *pairs.values()]
     texts += [topic for kinds in result.interfaces.values() for topic in kinds.values()]
@@ -250,40 +255,103 @@ def test_the_output_is_bounded() -> None:
 
 # -- anything --------------------------------------------------------------------------------
 
-TEMPLATES = st.lists(
-    st.sampled_from(["{id}", "{p}", "{q}", "{workspace}", "{blueprint}", "x", "-", "{", ".", "1"]),
-    min_size=1,
-    max_size=5,
-).map("".join)
-TEXTS = st.dictionaries(TEMPLATES, TEMPLATES, max_size=3)
-ENTRIES = st.dictionaries(
-    TEMPLATES.map("a:{}".format), st.fixed_dictionaries({"topics": TEXTS}), max_size=3
+WORDS = st.sampled_from(
+    [
+        *("{id}", "{p}", "{q}", "{workspace}", "{blueprint}", "x", "-", "{", ".", "1", "f1"),
+        *('"', "\\", "\\u", "\n", "é", "\uffff", "\U0001f600", "0000", "%", "%(id)s"),
+    ]
 )
+TEXTS = st.lists(WORDS, min_size=1, max_size=5).map("".join)
+NAMES = st.sampled_from(["{id}", "x", "x{id}", "x~", "f1", "{p}", "{id}{id}"])
+ENTRIES = st.dictionaries(
+    st.sampled_from(["a:{id}", "a:f1", "a:x-{id}", "a:{id}-1", "a:x", "a:{q}"]),
+    st.fixed_dictionaries(
+        {
+            field: st.dictionaries(NAMES | TEXTS, TEXTS, max_size=3)
+            for field in ("topics", "parameters")
+        }
+    ),
+    max_size=3,
+)
+FLOWS = st.lists(
+    st.sampled_from(["f1", "x", "1", "x-1", "Z.0", "u0000", "a" * 127]), min_size=1, unique=True
+)
+PLACEHOLDER = re.compile(r"\{(id|p|q|workspace|blueprint)\}")
 
 
-@given(ENTRIES, ENTRIES, st.dictionaries(st.sampled_from(["p", "q"]), TEMPLATES))
-def test_like_replacing_name_by_name(
-    shared: dict[str, Any], own: dict[str, Any], parameters: dict[str, str]
-) -> None:
-    """Where no value looks like a placeholder, the result is what plain replacement gives."""
-    parameters = {
-        name: value.replace("{", "").replace("}", "") for name, value in parameters.items()
-    }
+def at_once(
+    sections: Collection[dict[str, Any]], words: dict[str, str]
+) -> list[dict[VariantName, bytes]] | None:
+    """What rendering is: every placeholder replaced in every text, and JSON made of that.
 
-    def plainly(text: str) -> str:
-        words = {"workspace": "default", "blueprint": "bp", "id": "f1"} | parameters
-        for name, value in words.items():
-            text = text.replace(f"{{{name}}}", value)
-        return text
+    ``None`` where a text has no value, a name is none, or two come to one.
+    """
+
+    def filled(text: str) -> str:
+        return PLACEHOLDER.sub(lambda found: words[found[1]], text)
+
+    def value(entry: dict[str, dict[str, str]]) -> bytes:
+        fields = {
+            field: {filled(name): filled(text) for name, text in texts.items()}
+            for field, texts in entry.items()
+        }
+        assert all(len(fields[field]) == len(entry[field]) for field in entry)
+        return encode(VariantRecord(**fields))
 
     try:
-        result = rendered(blueprint_of(blueprint=shared, flow=own), **parameters)
-    except InvalidInput:
+        made = [
+            {
+                VariantName("a", check_name(filled(key.removeprefix("a:")), "variant")): value(
+                    entry
+                )
+                for key, entry in section.items()
+            }
+            for section in sections
+        ]
+        entries = sum(map(len, sections))
+    except (KeyError, InvalidName, AssertionError):
+        return None
+    return made if len({name for values in made for name in values}) == entries else None
+
+
+@given(ENTRIES, ENTRIES, st.fixed_dictionaries({"p": TEXTS}, optional={"q": NAMES}), FLOWS)
+def test_parameters_first_and_ids_later_are_all_at_once(
+    shared: dict[str, Any], own: dict[str, Any], parameters: dict[str, str], flows: list[str]
+) -> None:
+    """One form gives every flow what filling in everything at once would, or refuses what that
+    would: ids that come to another's name, names that an id puts into another order, and all."""
+    try:
+        blueprint = blueprint_of(blueprint=shared, flow=own)
+    except BlueprintInvalid:
         return
-    for section, records in ((shared, result.shared), (own, result.own)):
-        assert records == {
-            VariantName("a", plainly(key.removeprefix("a:"))): VariantRecord(
-                topics={plainly(k): plainly(v) for k, v in value["topics"].items()}
-            )
-            for key, value in section.items()
-        }
+    words = {"workspace": "default", "blueprint": "bp", **parameters}
+    expected = {flow: at_once((shared, own), {**words, "id": flow}) for flow in flows}
+    try:
+        made = form(blueprint, workspace="default", parameters=parameters)
+    except InvalidInput:
+        assert set(expected.values()) == {None}
+        return
+    for flow, wanted in expected.items():
+        if wanted is None:
+            with pytest.raises(InvalidInput):
+                made.fill(flow)
+        else:
+            result = made.fill(flow)
+            assert [result.shared, result.own] == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("x{id}", "y"), ("x", "{id}\uffff"), ("x", "{id}{p}"), ("x", "\\{id}"), ("x", "\\\\u{id}")],
+)
+def test_an_id_is_left_open_or_filled_in_at_once(name: str, value: str) -> None:
+    """It makes no difference: neither to names in JSON, nor to what looks like the gap."""
+    blueprint = blueprint_of(flow={"a:{id}": {"topics": {name: value, "x~": "{id}"}}})
+    parameters = {"p": "\uffff"}
+    for flow in ("f1", "0", "z"):
+        wanted = at_once(
+            [{"a:{id}": {"topics": {name: value, "x~": "{id}"}, "parameters": {}}}],
+            {"id": flow, **parameters},
+        )
+        made = render(blueprint, flow=flow, workspace="default", parameters=parameters)
+        assert [made.own] == wanted

@@ -15,12 +15,12 @@ from flowsvc.service import FlowService
 from flowsvc.view import Holders, View
 from kvconfig.codec import encode
 from kvconfig.etcd import EtcdStore, connect
-from kvconfig.etcd.messages import txn_request
 from kvconfig.keys import Range
 from kvconfig.keyspace import Keyspace
 from kvconfig.model import KeyValue, Revision
 from kvconfig.store import Store
 from kvconfig.txn import Commit, Txn
+from kvconfig.wire import txn_bytes
 from tests.bench.bare import bare_channel, bare_transact
 from tests.bench.flows import NAME, Everything, everything, small
 from tests.bench.goals import NOISE, Figures, Row, Scenario, at_least, at_most
@@ -56,7 +56,7 @@ async def _plan(rounds: int) -> AsyncGenerator[Figures, None]:
         planned_s = time.process_time() - begun
         plans = [planned(number) for number in numbers]
         begun = time.process_time()
-        messages = [txn_request(each.txn).SerializeToString() for each in plans]
+        messages = [txn_bytes(each.txn) for each in plans]
         encoded_s = time.process_time() - begun
         yield {
             "plan_us": planned_s / PLANS * 1e6,
@@ -190,7 +190,7 @@ async def _recorded(store: EtcdStore, flow: Everything) -> list[bytes]:
             await service.start_flow(flow.start(_name(number)))
     await wiped(store, RAW)
     assert len(tape.sent) == TOGETHER
-    return [txn_request(txn).SerializeToString() for txn in tape.sent]
+    return [txn_bytes(txn) for txn in tape.sent]
 
 
 class _Tape:
