@@ -27,12 +27,12 @@ __all__ = ["check_layout", "claim_layout", "known_layout", "unknown_layout", "wa
 async def claim_layout(store: Store, keyspace: Keyspace) -> None:
     """Check the layout version; write ours where there is none.
 
-    Raises :class:`LayoutTooNew` or :class:`LayoutTooOld`. What writes it is sent again where no
-    answer comes, for 5 s and 4 times at least: twice does no harm, and a member may just be gone.
+    Raises :class:`LayoutTooNew` or :class:`LayoutTooOld`. Asked again where no answer comes, and
+    what writes it, 4 times at least: twice does no harm, and a member may just be gone.
     """
     key = keyspace.layout()
     ours = encode(LayoutRecord(version=LAYOUT_VERSION))
-    found = await store.read(key)
+    found: KeyValue | None = await _ASK_AGAIN(store.read, key)
     if found is None:  # looked at first: out of space, etcd refuses a put even where it is not done
         commit: Commit = await _SEND_AGAIN(
             store.commit, Txn((absent(key),), (Put(key, ours),), (Read(key),))
@@ -78,6 +78,8 @@ _SEND_AGAIN = tenacity.AsyncRetrying(
     wait=tenacity.wait_random_exponential(multiplier=0.1, max=1.0),
     reraise=True,
 )
+# What is only read, the store itself tries again; longer where it is refused at once.
+_ASK_AGAIN = _SEND_AGAIN.copy(stop=tenacity.stop_after_delay(3.0))
 
 
 def _decode(kv: KeyValue) -> LayoutRecord:

@@ -100,7 +100,7 @@ def put_back(flow: str, made: Made, view: View, *, cure: str) -> Made:
         path, message = child("$.parameters", name), f"{said}: {cure}".replace("{name}", name)
         findings.setdefault(path, Finding(path, message))
 
-    variants = made.variants.by_name()
+    variants = made.variants.records()
     for values in (made.record.parameters, *(each.parameters for each in variants.values())):
         for name, value in values.items() if not findings else ():
             if value == MASK:
