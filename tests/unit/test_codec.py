@@ -88,7 +88,7 @@ NO_JSON = [
 @pytest.mark.parametrize("data", NO_JSON, ids=range(len(NO_JSON)))
 def test_no_json(data: bytes) -> None:
     """Bytes that are no JSON in UTF-8 are refused, with the key under which they stood."""
-    for read in (parse_json, canonical, Decoder(dict[str, str])):
+    for read in (parse_json, canonical, Decoder(dict[str, str]).decode):
         with pytest.raises(InvalidValue, match="/k at") as caught:
             read(data, key=b"/k")
         assert caught.value.key == b"/k"
