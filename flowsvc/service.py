@@ -24,10 +24,7 @@ from flowsvc.ids import new_op
 from flowsvc.model import (
     AdoptFlow,
     Change,
-    Definition,
-    DefinitionKind,
     Done,
-    Flow,
     Flows,
     HistoryEntry,
     HistoryKind,
@@ -40,19 +37,19 @@ from flowsvc.model import (
 from flowsvc.observe import Observer
 from flowsvc.operation import foresee, perform
 from flowsvc.plan import Operation, Plan, plan
-from flowsvc.plan.definitions import KIND_WORDS
 from flowsvc.preview import as_json, seen
+from flowsvc.reader import StoreReader
 from flowsvc.status import FlowStatus, ProcessorStatus
 from flowsvc.target import Target, target_of
 from flowsvc.view import Holders, Proof, View
-from kvconfig.errors import InvalidName, InvalidValue, KvError, NoSpace
+from kvconfig.errors import KvError, NoSpace
 from kvconfig.informer import Batch, Informer
 from kvconfig.keys import Range
 from kvconfig.keyspace import Keyspace
 from kvconfig.layout import claim_layout
 from kvconfig.model import KeyValue
-from kvconfig.records import FlowRecord, decode_flow, decode_json_object
-from kvconfig.store import Store, list_all
+from kvconfig.records import FlowRecord, decode_flow
+from kvconfig.store import Store
 from kvconfig.txn import Txn
 
 __all__ = ["FlowService"]
@@ -64,7 +61,7 @@ RESTART_WAIT_S = 30.0
 """How long a restart waits for instances to see that the flow is paused."""
 
 
-class FlowService(Flows):
+class FlowService(StoreReader, Flows):
     """:class:`flowsvc.model.Flows` on a store. Use it as an async context manager.
 
     Entering checks (or writes) the layout version and waits until the caches are synced. ``now``
@@ -80,8 +77,7 @@ class FlowService(Flows):
         now: Callable[[], float] = time.time,
         new_op: Callable[[], str] = new_op,
     ) -> None:
-        self._store = store
-        self._ks = keyspace
+        super().__init__(store, keyspace)
         self._now = now
         self._new_op = new_op
         self._holders = Holders()
@@ -174,36 +170,6 @@ class FlowService(Flows):
         return await self.change(resume)
 
     # -- reads -------------------------------------------------------------------------------
-
-    async def get_flow(self, flow: str) -> Flow:
-        """A linearizable read. Raises ``NotFound``, and ``InvalidValue`` for a broken record."""
-        found = await self._read("flow", self._ks.flow(flow), flow)
-        return _flow(flow, found)
-
-    async def list_flows(self) -> list[Flow]:
-        """A linearizable list. A record that cannot be read is logged and left out."""
-        flows = []
-        for name, kv in await self._list("flow"):
-            try:
-                flows.append(_flow(name, kv))
-            except InvalidValue as error:
-                logger.warning("flow record left out", extra={"reason": str(error)})
-        return flows
-
-    async def get_definition(self, kind: DefinitionKind, name: str) -> Definition:
-        """A linearizable read. Raises ``NotFound``."""
-        key = self._ks.flow_blueprint if kind == "flow-blueprint" else self._ks.parameter_type
-        return _definition(name, await self._read(KIND_WORDS[kind], key(name), name))
-
-    async def list_definitions(self, kind: DefinitionKind) -> list[Definition]:
-        """A linearizable list. A value that cannot be read is logged and left out."""
-        definitions = []
-        for name, kv in await self._list(kind):
-            try:
-                definitions.append(_definition(name, kv))
-            except InvalidValue as error:
-                logger.warning("definition left out", extra={"reason": str(error)})
-        return definitions
 
     async def history(self, kind: HistoryKind, name: str) -> list[HistoryEntry]:
         """A linearizable list. ``NotFound`` where nothing was ever done, or all is pruned."""
@@ -300,22 +266,6 @@ class FlowService(Flows):
     def _view(self, proof: Proof) -> View:
         return View(self._ks, self._cache, self._holders, proof)
 
-    async def _read(self, kind: str, key: bytes, name: str) -> KeyValue:
-        found = await self._store.read(key)
-        if found is None:
-            raise NotFound(kind, name)
-        return found
-
-    async def _list(self, type_: str) -> list[tuple[str, KeyValue]]:
-        listed = await list_all(self._store, self._ks.type_range(type_))
-        named = []
-        for kv in listed.items:
-            try:
-                named.append((self._ks.parse_named(kv.key, type_), kv))
-            except InvalidName as error:
-                logger.warning("key left out", extra={"reason": str(error)})
-        return named
-
     async def _find_owner(self, variant: str) -> str | None:
         for flow in await self.list_flows():
             if variant in (*flow.record.variants.own, *flow.record.variants.shared):
@@ -347,13 +297,3 @@ class _Cache:
 
 def _itself(kv: KeyValue) -> KeyValue:
     return kv
-
-
-def _flow(name: str, kv: KeyValue) -> Flow:
-    record = decode_flow(kv.value, key=kv.key)
-    return Flow(id=name, record=record, mod_revision=kv.mod_revision, version=kv.version)
-
-
-def _definition(name: str, kv: KeyValue) -> Definition:
-    value = decode_json_object(kv.value, key=kv.key)
-    return Definition(name=name, definition=value, mod_revision=kv.mod_revision)
