@@ -70,8 +70,8 @@ def encode(value: object) -> bytes:
         raise InvalidValue(_TOO_DEEP) from error
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidValue(str(error)) from error
-    if (len(data) > _SHORT or _ESCAPE in data) and _is_suspect(data):
-        _check_text(data)
+    if len(data) > _SHORT or _ESCAPE in data:
+        _check_suspect(data)
     if b"null" in data:  # the encoder writes NaN as null, which would lose it silently
         plain = msgspec.to_builtins(value, enc_hook=_any_decoder.decode)
         _check_leaves(plain, lambda leaf: isinstance(leaf, float) and not math.isfinite(leaf))
@@ -84,8 +84,22 @@ def encode(value: object) -> bytes:
 # Most values are short and plain; the callers see that without a call, for each event and each put.
 
 
+def _check_suspect(data: bytes) -> None:
+    """Of JSON that is long or has an escape: its depth; and all else where it may be wrong.
+
+    So many digits in a row are some in a row in every 38th byte too, which is seen sooner.
+    """
+    _check_depth(data)
+    if (_ESCAPE in data and b"\\u0000" in data) or (
+        _SAMPLED in data[::_STRIDE].translate(_DIGITS) and _LONG in data.translate(_DIGITS)
+    ):
+        _check_text(data)
+
+
 def _check_depth(data: bytes) -> None:
-    """Of JSON text."""
+    """Of JSON."""
+    if data.count(b"{") + data.count(b"[") <= MAX_DEPTH:
+        return
     depth = 0
     for token in _TOKEN.finditer(data):
         if token[0] in (b"{", b"["):
@@ -96,21 +110,8 @@ def _check_depth(data: bytes) -> None:
             depth -= 1
 
 
-def _is_suspect(data: bytes) -> bool:
-    """Whether JSON may be too deep, or hold a NUL or a number beyond all doubles.
-
-    So many digits in a row are some in a row in every 38th byte too, which is seen sooner.
-    """
-    return (
-        data.count(b"{") + data.count(b"[") > MAX_DEPTH
-        or (_ESCAPE in data and b"\\u0000" in data)
-        or (_SAMPLED in data[::_STRIDE].translate(_DIGITS) and _LONG in data.translate(_DIGITS))
-    )
-
-
 def _check_text(data: bytes) -> None:
-    """Of valid JSON: what :func:`_is_suspect` only suspects, and names that stand twice."""
-    _check_depth(data)
+    """Of JSON that is not too deep: names that stand twice, NUL, and numbers too large."""
     _check_leaves(json.loads(data, object_pairs_hook=_Pairs, parse_float=str), _is_no_double)
 
 
@@ -186,9 +187,9 @@ class Decoder(Generic[T]):
         """
         try:
             value = self._decode(data)
-            if _encode(value) != data or (
-                (len(data) > _SHORT or _ESCAPE in data) and _is_suspect(data)
-            ):
+            if len(data) > _SHORT or _ESCAPE in data:
+                _check_suspect(data)
+            if _encode(value) != data:
                 _check_text(data)
             return value
         except InvalidValue as error:

@@ -16,7 +16,7 @@ import click
 import pytest
 from msgspec import structs
 
-from flowsvc.cli import main
+from flowsvc.cli import flowctl, main
 from flowsvc.cli.failure import EXIT_CODES, exit_code, explain
 from flowsvc.cli.settings import DEFAULT_SERVER, Duration, Settings
 from flowsvc.errors import AlreadyExists, BlueprintInvalid, Finding, NotFound
@@ -95,6 +95,15 @@ async def test_a_list_loads_only_what_asks_the_service():
     }  # fmt: skip
     assert {name.partition(".")[0] for name in loaded} & heavy == set()
     assert loaded & {"flowsvc.service", "flowsvc.plan", "kvconfig.etcd", "kvconfig.memory"} == set()
+    assert "flowsvc.cli.flow" in loaded
+    assert loaded & {f"flowsvc.cli.{name}" for name in ("apply", "config", "serve", "up")} == set()
+
+
+def test_every_command_goes_by_its_name():
+    """What is loaded for a word is the command of that name."""
+    assert {name: command.name for name, command in flowctl.commands.items()} == {
+        name: name for name in flowctl.commands
+    }
 
 
 # -- errors --------------------------------------------------------------------------------------
