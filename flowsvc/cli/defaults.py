@@ -124,8 +124,10 @@ _KEYS: Mapping[str, tuple[str, Callable[[object], object]]] = {
 
 
 class _Defaults(dict[str, Any]):
-    """The settings that a command takes; click wants those of the commands of a group in it, by
-    name, and asks for them when it has loaded one."""
+    """The settings that a command takes, by its parameters; and by name the same for those in it.
+
+    click asks for the latter when it has loaded the command that is named, so no other is.
+    """
 
     def __init__(self, command: click.Command, settings: Mapping[str, Any]) -> None:
         names = {parameter.name or "": parameter for parameter in command.params}
