@@ -1,7 +1,7 @@
 """Flows and definitions as they stand in the store: a read each, and nothing cached.
 
 What only looks something up needs no more than this, and is not kept waiting for the caches of
-:mod:`flowsvc.service`.
+:mod:`flowsvc.service`; but nothing here knows which values are secret.
 """
 
 from __future__ import annotations
@@ -57,6 +57,11 @@ class StoreReader(Reader):
             except InvalidValue as error:
                 logger.warning("definition left out", extra={"reason": str(error)})
         return definitions
+
+    async def keeps_secrets(self) -> bool:
+        """Whether any parameter type is marked secret: then a flow service says what is shown."""
+        types = await self.list_definitions("parameter-type")
+        return any(found.definition.get("secret") for found in types)
 
     async def _read(self, kind: str, key: bytes, name: str) -> KeyValue:
         found = await self._store.read(key)

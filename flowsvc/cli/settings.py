@@ -233,7 +233,10 @@ async def open_flows(settings: Settings) -> AsyncIterator[Flows]:
 
 @asynccontextmanager
 async def open_reader(settings: Settings) -> AsyncIterator[Reader]:
-    """The same for those who only look something up: in this process without a flow service."""
+    """The same for those who only look something up.
+
+    In this process they need no flow service, unless there are secrets: it knows what may be shown.
+    """
     if settings.server:
         async with open_flows(settings) as flows:
             yield flows
@@ -241,7 +244,12 @@ async def open_reader(settings: Settings) -> AsyncIterator[Reader]:
         from flowsvc.reader import StoreReader
 
         async with _open_keys(settings) as (store, keyspace):
-            yield StoreReader(store, keyspace)
+            reader = StoreReader(store, keyspace)
+            if not await reader.keeps_secrets():
+                yield reader
+                return
+        async with open_flows(settings) as flows:
+            yield flows
 
 
 @asynccontextmanager

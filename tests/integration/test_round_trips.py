@@ -52,12 +52,11 @@ async def test_a_start_and_a_stop_are_one_rpc_each(etcd_endpoint: str, root: str
             assert handled == Counter({"Txn": 1})
 
 
-async def test_a_list_is_two_reads_and_loads_little(
+async def test_a_list_is_three_reads_and_loads_little(
     etcd_endpoint: str, root: str, tmp_path: Path
 ) -> None:
-    """``flowctl flow list`` on the etcd of a configuration file asks for the layout and the flows.
-
-    It loads neither a flow service nor other commands.
+    """``flowctl flow list`` on the etcd of a configuration file loads neither a flow service nor
+    other commands: it asks for the layout, for parameter types (is one secret?), and for the flows.
     """
     config = tmp_path / "config.toml"
     config.write_text(f'endpoints = "{etcd_endpoint}"\nroot = "{root}"\n')
@@ -74,7 +73,7 @@ async def test_a_list_is_two_reads_and_loads_little(
     )
     out, err = await asyncio.wait_for(process.communicate(), 60)
     assert (process.returncode, out.split()[:1]) == (0, [b"ID"]), err.decode()
-    assert await asyncio.to_thread(_handled, etcd_endpoint) - before == Counter({"Range": 2})
+    assert await asyncio.to_thread(_handled, etcd_endpoint) - before == Counter({"Range": 3})
     loaded = set(err.decode().split())
     assert {name for name in loaded if re.match(r"flowsvc\.(?!cli)", name)} == {
         *("flowsvc.errors", "flowsvc.model", "flowsvc.reader", "flowsvc.status")
