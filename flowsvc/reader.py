@@ -59,9 +59,9 @@ class StoreReader(Reader):
         return definitions
 
     async def keeps_secrets(self) -> bool:
-        """Whether any parameter type is marked secret: then a flow service says what is shown."""
-        types = await self.list_definitions("parameter-type")
-        return any(found.definition.get("secret") for found in types)
+        """Whether any parameter type is marked secret, or cannot be read and so may be."""
+        types = await list_all(self._store, self._ks.type_range("parameter-type"))
+        return any(map(_may_be_secret, types.items))
 
     async def _read(self, kind: str, key: bytes, name: str) -> KeyValue:
         found = await self._store.read(key)
@@ -83,6 +83,13 @@ class StoreReader(Reader):
 def _flow(name: str, kv: KeyValue) -> Flow:
     record = decode_flow(kv.value, key=kv.key)
     return Flow(id=name, record=record, mod_revision=kv.mod_revision, version=kv.version)
+
+
+def _may_be_secret(kv: KeyValue) -> bool:
+    try:
+        return bool(decode_json_object(kv.value).get("secret", False))
+    except InvalidValue:
+        return True
 
 
 def _definition(name: str, kv: KeyValue) -> Definition:
