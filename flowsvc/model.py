@@ -15,6 +15,7 @@ from kvconfig.model import Revision
 from kvconfig.records import DEFAULT_WORKSPACE, FlowRecord, Interfaces, VariantRecord
 
 __all__ = [
+    "KIND_WORDS",
     "NOBODY",
     "Actor",
     "AdoptFlow",
@@ -33,6 +34,7 @@ __all__ = [
     "Preview",
     "Pruned",
     "PutDefinition",
+    "Reader",
     "ResumeFlow",
     "RollBackDefinition",
     "RollBackFlow",
@@ -49,6 +51,12 @@ ParameterValue: TypeAlias = str | int | float | bool
 DefinitionKind: TypeAlias = Literal["flow-blueprint", "parameter-type"]
 HistoryKind: TypeAlias = Literal["flow", "flow-blueprint", "parameter-type"]
 """The types (of keys) that have a history."""
+
+KIND_WORDS: dict[DefinitionKind, str] = {
+    "flow-blueprint": "blueprint",
+    "parameter-type": "parameter type",
+}
+"""What people call them."""
 
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True):
@@ -307,7 +315,31 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True):
     found: int
 
 
-class Flows(ABC):
+class Reader(ABC):
+    """What one linearizable read answers: flows and definitions as they stand.
+
+    Every method raises :class:`flowsvc.errors.FlowServiceError` or
+    :class:`kvconfig.errors.KvError`.
+    """
+
+    @abstractmethod
+    async def get_flow(self, flow: str) -> Flow:
+        """One flow."""
+
+    @abstractmethod
+    async def list_flows(self) -> list[Flow]:
+        """All flows, by id."""
+
+    @abstractmethod
+    async def get_definition(self, kind: DefinitionKind, name: str) -> Definition:
+        """One blueprint or parameter type."""
+
+    @abstractmethod
+    async def list_definitions(self, kind: DefinitionKind) -> list[Definition]:
+        """All blueprints or all parameter types, by name."""
+
+
+class Flows(Reader):
     """What the service does in process and the client does over gRPC: the same calls.
 
     Every method raises :class:`flowsvc.errors.FlowServiceError` or
@@ -329,22 +361,6 @@ class Flows(ABC):
         Two transactions; a crash between them leaves the flow paused, and the same request with
         the same ``op`` goes on from there.
         """
-
-    @abstractmethod
-    async def get_flow(self, flow: str) -> Flow:
-        """One flow, as a linearizable read gives it."""
-
-    @abstractmethod
-    async def list_flows(self) -> list[Flow]:
-        """All flows, by id."""
-
-    @abstractmethod
-    async def get_definition(self, kind: DefinitionKind, name: str) -> Definition:
-        """One blueprint or parameter type."""
-
-    @abstractmethod
-    async def list_definitions(self, kind: DefinitionKind) -> list[Definition]:
-        """All blueprints or all parameter types, by name."""
 
     @abstractmethod
     async def history(self, kind: HistoryKind, name: str) -> list[HistoryEntry]:

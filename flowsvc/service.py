@@ -32,8 +32,6 @@ from flowsvc.masking import (
 from flowsvc.model import (
     AdoptFlow,
     Change,
-    Definition,
-    DefinitionKind,
     Done,
     Flow,
     Flows,
@@ -48,10 +46,10 @@ from flowsvc.model import (
 from flowsvc.observe import Observer
 from flowsvc.operation import Foreseen, foresee, perform
 from flowsvc.plan import Operation, Plan, Repeated, plan
-from flowsvc.plan.definitions import KIND_WORDS
 from flowsvc.plan.flows import plan_restart
 from flowsvc.plan.secret import readable_type, secrets_of
 from flowsvc.preview import as_json, seen
+from flowsvc.reader import StoreReader
 from flowsvc.status import FlowStatus, ProcessorStatus
 from flowsvc.target import Target, target_of
 from flowsvc.view import Holders, Proof, View
@@ -61,14 +59,8 @@ from kvconfig.keys import Range
 from kvconfig.keyspace import Keyspace
 from kvconfig.layout import claim_layout
 from kvconfig.model import KeyValue
-from kvconfig.records import (
-    FlowRecord,
-    VariantRecord,
-    decode_flow,
-    decode_json_object,
-    decode_variant,
-)
-from kvconfig.store import Store, list_all
+from kvconfig.records import FlowRecord, VariantRecord, decode_flow, decode_variant
+from kvconfig.store import Store
 from kvconfig.txn import Txn
 
 __all__ = ["FlowService"]
@@ -81,7 +73,7 @@ RESTART_WAIT_S = 30.0
 """How long a restart waits for instances to see that the flow is paused."""
 
 
-class FlowService(Flows):
+class FlowService(StoreReader, Flows):
     """:class:`flowsvc.model.Flows` on a store. Use it as an async context manager.
 
     Entering checks (or writes) the layout version and waits until the caches are synced. ``now``
@@ -97,8 +89,7 @@ class FlowService(Flows):
         now: Callable[[], float] = time.time,
         new_op: Callable[[], str] = new_op,
     ) -> None:
-        self._store = store
-        self._ks = keyspace
+        super().__init__(store, keyspace)
         self._now = now
         self._new_op = new_op
         self._holders = Holders()
@@ -186,34 +177,13 @@ class FlowService(Flows):
     # -- reads -------------------------------------------------------------------------------
 
     async def get_flow(self, flow: str) -> Flow:
-        """A linearizable read. Raises ``NotFound``, and ``InvalidValue`` for a broken record."""
-        found = await self._read("flow", self._ks.flow(flow), flow)
-        return masked_flow(_flow(flow, found), self._secrets())
+        """As read, without what is secret by now."""
+        return masked_flow(await super().get_flow(flow), self._secrets())
 
     async def list_flows(self) -> list[Flow]:
-        """A linearizable list. A record that cannot be read is logged and left out."""
-        flows, secrets = [], self._secrets()
-        for name, kv in await self._list("flow"):
-            try:
-                flows.append(masked_flow(_flow(name, kv), secrets))
-            except InvalidValue as error:
-                logger.warning("flow record left out", extra={"reason": str(error)})
-        return flows
-
-    async def get_definition(self, kind: DefinitionKind, name: str) -> Definition:
-        """A linearizable read. Raises ``NotFound``."""
-        key = self._ks.flow_blueprint if kind == "flow-blueprint" else self._ks.parameter_type
-        return _definition(name, await self._read(KIND_WORDS[kind], key(name), name))
-
-    async def list_definitions(self, kind: DefinitionKind) -> list[Definition]:
-        """A linearizable list. A value that cannot be read is logged and left out."""
-        definitions = []
-        for name, kv in await self._list(kind):
-            try:
-                definitions.append(_definition(name, kv))
-            except InvalidValue as error:
-                logger.warning("definition left out", extra={"reason": str(error)})
-        return definitions
+        """As read, without what is secret by now."""
+        secrets = self._secrets()
+        return [masked_flow(flow, secrets) for flow in await super().list_flows()]
 
     async def history(self, kind: HistoryKind, name: str) -> list[HistoryEntry]:
         """A linearizable list. ``NotFound`` where nothing was ever done, or all is pruned."""
@@ -346,22 +316,6 @@ class FlowService(Flows):
                 texts |= texts_in_flow(*item.value, secrets, variants)
         return texts
 
-    async def _read(self, kind: str, key: bytes, name: str) -> KeyValue:
-        found = await self._store.read(key)
-        if found is None:
-            raise NotFound(kind, name)
-        return found
-
-    async def _list(self, type_: str) -> list[tuple[str, KeyValue]]:
-        listed = await list_all(self._store, self._ks.type_range(type_))
-        named = []
-        for kv in listed.items:
-            try:
-                named.append((self._ks.parse_named(kv.key, type_), kv))
-            except InvalidName as error:
-                logger.warning("key left out", extra={"reason": str(error)})
-        return named
-
     async def _find_owner(self, variant: str) -> str | None:
         for flow in await self.list_flows():
             if variant in (*flow.record.variants.own, *flow.record.variants.shared):
@@ -393,13 +347,3 @@ class _Cache:
 
 def _itself(kv: KeyValue) -> KeyValue:
     return kv
-
-
-def _flow(name: str, kv: KeyValue) -> Flow:
-    record = decode_flow(kv.value, key=kv.key)
-    return Flow(id=name, record=record, mod_revision=kv.mod_revision, version=kv.version)
-
-
-def _definition(name: str, kv: KeyValue) -> Definition:
-    value = decode_json_object(kv.value, key=kv.key)
-    return Definition(name=name, definition=value, mod_revision=kv.mod_revision)

@@ -155,14 +155,14 @@ class LayoutRecord(_Record, frozen=True, kw_only=True):
     version: int
 
 
-decode_variant = Decoder(VariantRecord)
-decode_flow = Decoder(FlowRecord)
-decode_history = Decoder(HistoryRecord)
-decode_status = Decoder(InstanceStatus)
-decode_layout = Decoder(LayoutRecord)
-decode_applied = Decoder(AppliedRecord)
+decode_variant = Decoder(VariantRecord).decode
+decode_flow = Decoder(FlowRecord).decode
+decode_history = Decoder(HistoryRecord).decode
+decode_status = Decoder(InstanceStatus).decode
+decode_layout = Decoder(LayoutRecord).decode
+decode_applied = Decoder(AppliedRecord).decode
 
-_decode_dict: Decoder[dict[str, Any]] = Decoder(dict[str, Any])
+_decode_dict = Decoder(dict[str, Any]).decode
 
 
 def decode_json_object(data: bytes, *, key: bytes = b"") -> dict[str, Any]:

@@ -161,9 +161,9 @@ async def watched(
 
 
 def _informer(store: Store, keyspace: Keyspace, type_: str, shape: Any) -> Informer[Any]:
-    decoder = Decoder(shape)
+    decode_value = Decoder(shape).decode
 
     def decode(kv: KeyValue) -> Any:
-        return decoder(kv.value, key=kv.key)
+        return decode_value(kv.value, key=kv.key)
 
     return Informer(store, keyspace.type_range(type_), decode, name=type_)

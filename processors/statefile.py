@@ -114,8 +114,8 @@ class _Content(_Head, frozen=True, kw_only=True):
     ranges: dict[str, _Range]
 
 
-_decode_head = Decoder(_Head)
-_decode_content = Decoder(_Content)
+_decode_head = Decoder(_Head).decode
+_decode_content = Decoder(_Content).decode
 
 _Cached: TypeAlias = Mapping[str, tuple[Revision, Sequence[KeyValue]]]
 """What informers hold, by the first key that could be in their ranges."""

@@ -35,7 +35,7 @@ class _After(msgspec.Struct, frozen=True, kw_only=True):
     variants: dict[str, VariantRecord]
 
 
-_decode_after = Decoder(_RawAfter)
+_decode_after = Decoder(_RawAfter).decode
 
 
 def judged(

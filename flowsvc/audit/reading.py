@@ -105,7 +105,7 @@ _PLACES: dict[bytes, Callable[[Keys, Keyspace, KeyValue], None]] = {
 _HOLDING_NOTHING = frozenset({b"active-flow", b"flow-ref", b"blueprint-use"})
 """Types whose keys follow from the records: one that no record can name is of no use."""
 
-_decode_said = Decoder(Said)
+_decode_said = Decoder(Said).decode
 
 
 def _unreadable_name(kv: KeyValue, type_: bytes, error: InvalidName) -> Anomaly:

@@ -32,7 +32,7 @@ def default_map(flowctl: click.Group, environ: Mapping[str, str]) -> dict[str, A
         settings = _read(environ)
     except click.UsageError as error:
         settings = dict.fromkeys((name for name, _ in _KEYS.values()), _refusing(error))
-    return _everywhere(flowctl, settings) if settings else None
+    return _Defaults(flowctl, settings) if settings else None
 
 
 def _read(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -123,17 +123,27 @@ _KEYS: Mapping[str, tuple[str, Callable[[object], object]]] = {
 }
 
 
-def _everywhere(command: click.Command, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings for every command that takes them; click wants them nested by command."""
-    defaults: dict[str, Any] = {}
-    if isinstance(command, click.Group):
-        for name, inner in command.commands.items():
-            defaults[name] = _everywhere(inner, settings)
-    for parameter in command.params:
-        name = parameter.name or ""
-        if name in settings and _takes(parameter, settings[name]):
-            defaults[name] = settings[name]
-    return defaults
+class _Defaults(dict[str, Any]):
+    """The settings that a command takes, by its parameters; and by name the same for those in it.
+
+    click asks for the latter when it has loaded the command that is named, so no other is.
+    """
+
+    def __init__(self, command: click.Command, settings: Mapping[str, Any]) -> None:
+        names = {parameter.name or "": parameter for parameter in command.params}
+        super().__init__(
+            (name, value)
+            for name, value in settings.items()
+            if name in names and _takes(names[name], value)
+        )
+        self._inner = command.commands if isinstance(command, click.Group) else {}
+        self._settings = settings
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """See ``dict``."""
+        if name not in self and (command := self._inner.get(name)) is not None:
+            self[name] = _Defaults(command, self._settings)
+        return super().get(name, default)
 
 
 def _takes(parameter: click.Parameter, value: object) -> bool:

@@ -13,7 +13,7 @@ from flowsvc.cli.changes import How, carry_out, change_options, force_option
 from flowsvc.cli.completion import complete
 from flowsvc.cli.history import diff_command, history_group
 from flowsvc.cli.output import View, output_option, show
-from flowsvc.cli.settings import Settings, ask, connection_options
+from flowsvc.cli.settings import Settings, connection_options, look_up
 from flowsvc.cli.validate import validate_command
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _add_get(group: click.Group, noun: Noun) -> None:
     @connection_options
     @output_option
     def get(*, settings: Settings, output: str, name: str) -> None:
-        found = ask(settings, lambda flows: flows.get_definition(noun.kind, name))
+        found = look_up(settings, lambda reader: reader.get_definition(noun.kind, name))
         show(found, noun.view, output)
 
 
@@ -104,7 +104,8 @@ def _add_list(group: click.Group, noun: Noun) -> None:
     @connection_options
     @output_option
     def list_(*, settings: Settings, output: str) -> None:
-        show(ask(settings, lambda flows: flows.list_definitions(noun.kind)), noun.view, output)
+        found = look_up(settings, lambda reader: reader.list_definitions(noun.kind))
+        show(found, noun.view, output)
 
 
 def _add_delete(group: click.Group, noun: Noun) -> None:

@@ -9,7 +9,7 @@ import click
 
 from flowsvc.cli.completion import complete
 from flowsvc.cli.output import View, output_option, printable, show
-from flowsvc.cli.settings import Settings, ask, connection_options
+from flowsvc.cli.settings import Settings, ask, connection_options, look_up
 
 if TYPE_CHECKING:
     from flowsvc.model import Flow, Flows
@@ -30,7 +30,7 @@ def get(*, settings: Settings, output: str, flow_id: str) -> None:
       flowctl flow get f1
       flowctl flow get f1 -o json
     """
-    found = ask(settings, lambda flows: flows.get_flow(flow_id))
+    found = look_up(settings, lambda reader: reader.get_flow(flow_id))
     if output in ("table", "wide"):
         print_flow(found)
     else:
@@ -52,7 +52,7 @@ def list_(*, settings: Settings, output: str) -> None:
     if output == "wide":
         show(ask(settings, _with_status), WIDE, "table")
     else:
-        show(ask(settings, lambda flows: flows.list_flows()), FLOW, output)
+        show(look_up(settings, lambda reader: reader.list_flows()), FLOW, output)
 
 
 async def _with_status(flows: Flows) -> list[tuple[Flow, FlowStatus | None]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 import click
 
 from flowsvc.cli.output import output_of, warn
-from flowsvc.cli.settings import Settings, ask, connection_options
+from flowsvc.cli.settings import Settings, ask, connection_options, look_up
 
 if TYPE_CHECKING:
     from flowsvc.blueprint import Blueprint
@@ -85,7 +85,7 @@ def draw_flow(settings: Settings, flow_id: str, output: str) -> None:
 
 
 def _stored(settings: Settings, name: str) -> Blueprint:
-    found = ask(settings, lambda flows: flows.get_definition("flow-blueprint", name))
+    found = look_up(settings, lambda reader: reader.get_definition("flow-blueprint", name))
     from flowsvc.blueprint import parse_blueprint
 
     return parse_blueprint(name, found.definition)

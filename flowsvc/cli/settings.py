@@ -16,9 +16,10 @@ import click
 
 if TYPE_CHECKING:
     from flowsvc.client import Credentials
-    from flowsvc.model import Actor, Flows
+    from flowsvc.model import Actor, Flows, Reader
     from kvconfig.config import Configuration
     from kvconfig.etcd import Access, EtcdStore
+    from kvconfig.keyspace import Keyspace
 
 __all__ = [
     "DEFAULT_SERVER",
@@ -31,8 +32,10 @@ __all__ = [
     "connection",
     "connection_options",
     "endpoints_option",
+    "look_up",
     "open_config",
     "open_flows",
+    "open_reader",
     "open_store",
     "root_option",
     "run",
@@ -229,6 +232,27 @@ async def open_flows(settings: Settings) -> AsyncIterator[Flows]:
 
 
 @asynccontextmanager
+async def open_reader(settings: Settings) -> AsyncIterator[Reader]:
+    """The same for those who only look something up.
+
+    In this process they need no flow service, unless there are secrets: it knows what may be shown.
+    """
+    if settings.server:
+        async with open_flows(settings) as flows:
+            yield flows
+    else:
+        from flowsvc.reader import StoreReader
+
+        async with _open_keys(settings) as (store, keyspace):
+            reader = StoreReader(store, keyspace)
+            if not await reader.keeps_secrets():
+                yield reader
+                return
+        async with open_flows(settings) as flows:
+            yield flows
+
+
+@asynccontextmanager
 async def open_config(settings: Settings) -> AsyncIterator[Configuration]:
     """The configuration: over gRPC where a server is set, otherwise in this process, on etcd."""
     if settings.server:
@@ -240,13 +264,21 @@ async def open_config(settings: Settings) -> AsyncIterator[Configuration]:
             yield client
     else:
         from kvconfig.config import Config
-        from kvconfig.keyspace import Keyspace
-        from kvconfig.layout import check_layout
 
-        keyspace = Keyspace(settings.root)
-        async with open_store(settings) as store:
-            await check_layout(store, keyspace)
+        async with _open_keys(settings) as (store, keyspace):
             yield Config(store, keyspace)
+
+
+@asynccontextmanager
+async def _open_keys(settings: Settings) -> AsyncIterator[tuple[EtcdStore, Keyspace]]:
+    """etcd itself, and the keys in it, of a layout that we know."""
+    from kvconfig.keyspace import Keyspace
+    from kvconfig.layout import check_layout
+
+    keyspace = Keyspace(settings.root)
+    async with open_store(settings) as store:
+        await check_layout(store, keyspace)
+        yield store, keyspace
 
 
 def _credentials() -> Credentials | None:
@@ -308,6 +340,16 @@ def ask(settings: Settings, question: Callable[[Flows], Coroutine[Any, Any, T]])
     async def main() -> T:
         async with open_flows(settings) as flows:
             return await question(flows)
+
+    return run(main())
+
+
+def look_up(settings: Settings, question: Callable[[Reader], Coroutine[Any, Any, T]]) -> T:
+    """Ask what a read answers, and give the answer."""
+
+    async def main() -> T:
+        async with open_reader(settings) as reader:
+            return await question(reader)
 
     return run(main())
 

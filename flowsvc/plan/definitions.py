@@ -16,7 +16,13 @@ from flowsvc.errors import (
     NotFound,
     ParameterTypeInvalid,
 )
-from flowsvc.model import DefinitionKind, DeleteDefinition, PutDefinition, RollBackDefinition
+from flowsvc.model import (
+    KIND_WORDS,
+    DefinitionKind,
+    DeleteDefinition,
+    PutDefinition,
+    RollBackDefinition,
+)
 from flowsvc.plain import MASK, values_in_definition
 from flowsvc.plan.core import (
     NONE,
@@ -38,13 +44,7 @@ from kvconfig.model import KeyValue, Revision
 from kvconfig.records import decode_json_object
 from kvconfig.txn import Compare, Delete, Guarded, Put, absent, at_revision, empty, not_newer
 
-__all__ = ["KIND_WORDS", "plan_delete", "plan_put", "plan_roll_back_definition"]
-
-KIND_WORDS: dict[DefinitionKind, str] = {
-    "flow-blueprint": "blueprint",
-    "parameter-type": "parameter type",
-}
-"""What people call them."""
+__all__ = ["plan_delete", "plan_put", "plan_roll_back_definition"]
 
 
 def plan_put(request: PutDefinition, operation: Operation, view: View) -> Plan | Repeated:

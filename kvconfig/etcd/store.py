@@ -41,8 +41,9 @@ __all__ = ["EtcdStore", "connect"]
 
 logger = logging.getLogger(__name__)
 
-PAGE_SIZE = 5_000
-"""Keys a page. Small pages cost: etcd counts the rest of the range again for each (measured)."""
+PAGE_SIZE = 10_000
+"""Keys a page. etcd counts the rest of the range again for each: for a list of 100,000 keys it
+takes twice the CPU with pages half as large, and hardly less with larger ones (measured)."""
 
 CAREFUL_PAGE_SIZE = MAX_RESPONSE_BYTES // (3 * 2**19)
 """Keys a page where pages are too large: as many as fit with etcd's largest values, 1.5 MiB."""

@@ -39,7 +39,7 @@ VALUE = b'{"parameters":{"chunk-size":"2000"},"topics":{"input":"flow:a","output
 PUTS = 120
 """In one transaction."""
 
-PAGE_SIZE = 5_000
+PAGE_SIZE = 10_000
 """Keys a page, as the store takes them."""
 
 _OPTIONS = [("grpc.max_receive_message_length", MAX_RESPONSE_BYTES)]

@@ -28,6 +28,7 @@ from flowsvc.errors import (
 from flowsvc.history import KEEP, MIN_AGE_S, SLACK
 from flowsvc.ids import new_op
 from flowsvc.model import (
+    KIND_WORDS,
     Actor,
     Change,
     DefinitionKind,
@@ -42,7 +43,6 @@ from flowsvc.model import (
     StopFlow,
     UpdateFlow,
 )
-from flowsvc.plan.definitions import KIND_WORDS
 from flowsvc.service import FlowService
 from kvconfig.keyspace import Keyspace, VariantName
 from kvconfig.model import Revision

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import sys
 import urllib.request
+from asyncio.subprocess import PIPE
 from collections import Counter
+from pathlib import Path
 
 from flowsvc.model import StopFlow
 from flowsvc.service import FlowService
@@ -46,3 +50,34 @@ async def test_a_start_and_a_stop_are_one_rpc_each(etcd_endpoint: str, root: str
             assert store.calls - ours == Counter({"KV/Txn": 1})
             handled = await asyncio.to_thread(_handled, etcd_endpoint) - theirs
             assert handled == Counter({"Txn": 1})
+
+
+async def test_a_list_is_three_reads_and_loads_little(
+    etcd_endpoint: str, root: str, tmp_path: Path
+) -> None:
+    """``flowctl flow list`` on the etcd of a configuration file loads neither a flow service nor
+    other commands: it asks for the layout, for parameter types (is one secret?), and for the flows.
+    """
+    config = tmp_path / "config.toml"
+    config.write_text(f'endpoints = "{etcd_endpoint}"\nroot = "{root}"\n')
+    code = (
+        "import sys; from flowsvc.cli import main;"
+        "assert main(sys.argv[1:]) == 0; print(*sorted(sys.modules), sep='\\n', file=sys.stderr)"
+    )
+    before = await asyncio.to_thread(_handled, etcd_endpoint)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", code, "flow", "list"),
+        env={**os.environ, "FLOWCTL_CONFIG": str(config)},
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    assert (process.returncode, out.split()[:1]) == (0, [b"ID"]), err.decode()
+    assert await asyncio.to_thread(_handled, etcd_endpoint) - before == Counter({"Range": 3})
+    loaded = set(err.decode().split())
+    assert {name for name in loaded if re.match(r"flowsvc\.(?!cli)", name)} == {
+        *("flowsvc.errors", "flowsvc.model", "flowsvc.reader", "flowsvc.status")
+    }
+    assert "flowsvc.cli.flow" in loaded
+    assert loaded & {f"flowsvc.cli.{name}" for name in ("apply", "config", "serve", "up")} == set()
+    assert loaded & {"jsonschema_rs", "rich", "structlog", "yaml"} == set()

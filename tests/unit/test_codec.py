@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import nullcontext
 from typing import Any
 
 import msgspec
@@ -88,10 +89,46 @@ NO_JSON = [
 @pytest.mark.parametrize("data", NO_JSON, ids=range(len(NO_JSON)))
 def test_no_json(data: bytes) -> None:
     """Bytes that are no JSON in UTF-8 are refused, with the key under which they stood."""
-    for read in (parse_json, canonical, Decoder(dict[str, str])):
+    for read in (parse_json, canonical, Decoder(dict[str, str]).decode):
         with pytest.raises(InvalidValue, match="/k at") as caught:
             read(data, key=b"/k")
         assert caught.value.key == b"/k"
+
+
+@pytest.mark.parametrize("before", range(80))
+def test_a_number_too_large_is_found(before: int) -> None:
+    """Wherever it stands, and only where it is one: text may have as many digits."""
+    start = b'["%s",' % (b"x" * before)
+    for read in (canonical, lambda data: encode(msgspec.json.decode(data))):
+        assert read(start + b"9" * 308 + b"]") == start + b"9" * 308 + b"]"
+        assert read(start + b'"' + b"9" * 400 + b'"]') == start + b'"' + b"9" * 400 + b'"]'
+        with pytest.raises(InvalidValue, match=r"\$\[1\]: is too large a number"):
+            read(start + b"9" * 309 + b"]")
+
+
+@pytest.mark.parametrize("more", ["", "x" * 500])
+def test_depth_is_counted(more: str) -> None:
+    """So many levels and no more; a bracket in text is none."""
+    for levels, refused in ((MAX_DEPTH, False), (MAX_DEPTH + 1, True)):
+        value: Any = ["[" * 200 + more] if more else []
+        for _ in range(levels - 1):
+            value = [value]
+        data = json.dumps(value, separators=(",", ":")).encode()
+        for work in (lambda data=data: parse_json(data), lambda value=value: encode(value)):
+            with pytest.raises(InvalidValue, match="deeper") if refused else nullcontext():
+                work()
+
+
+@pytest.mark.parametrize("more", [b"", b"x" * 500, b"\\n"])
+def test_nul_is_found(more: bytes) -> None:
+    """In short text and in long, among other escapes, and not where its backslash is text."""
+    assert parse_json(b'"%s\\\\u0000"' % more) == json.loads(b'"%s\\\\u0000"' % more)
+    for work in (
+        lambda: parse_json(b'"%s\\u0000"' % more),
+        lambda: encode(more.decode() + "\0"),
+    ):
+        with pytest.raises(InvalidValue, match="NUL"):
+            work()
 
 
 @pytest.mark.parametrize(

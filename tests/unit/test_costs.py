@@ -14,6 +14,7 @@ import sys
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from types import FrameType
 
 from flowsvc.model import (
@@ -160,6 +161,14 @@ def test_a_start_and_a_stop_send_few_bytes() -> None:
     assert stop_each <= 2 * len(key), stop_each
 
 
+def test_a_value_is_decoded_by_few_calls() -> None:
+    """By one, and by two more where it is long: that is all that the checks of its text take."""
+    short = VariantRecord(topics={"input": "a"}, parameters={"model": "m"})
+    long = VariantRecord(topics={f"t{n}": f"flow:t{n}:f1" for n in range(20)}, parameters={})
+    for value, calls in ((short, 1), (long, 3)):
+        assert calls_of(partial(decode_variant, encode(value))) == calls
+
+
 def test_an_event_is_handed_out_by_few_calls() -> None:
     """From the message to the handler: a handful for each of 120 events of one revision."""
     range_ = KS.active_flow_range("p0")
@@ -183,7 +192,7 @@ def test_an_event_is_handed_out_by_few_calls() -> None:
         assert heard == [120, 120], "a revision is one batch"
         return calls
 
-    assert asyncio.run(count()) <= 120 * 4 + 20
+    assert asyncio.run(count()) <= 120 * 4 + 12
 
 
 # -- operations, on the store in memory ------------------------------------------------------------

@@ -34,5 +34,6 @@ def flows(monkeypatch, opened) -> FakeFlows:
         opened.append(where)
         yield fake
 
-    monkeypatch.setattr(settings, "open_flows", open_fake)
+    for name in ("open_flows", "open_reader"):
+        monkeypatch.setattr(settings, name, open_fake)
     return fake

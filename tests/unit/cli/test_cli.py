@@ -10,23 +10,29 @@ import subprocess
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import click
 import pytest
 from msgspec import structs
 
-from flowsvc.cli import main
+from flowsvc.cli import flowctl, main, settings
 from flowsvc.cli.failure import EXIT_CODES, exit_code, explain
 from flowsvc.cli.settings import DEFAULT_SERVER, Duration, Settings
 from flowsvc.errors import AlreadyExists, BlueprintInvalid, Finding, NotFound
 from flowsvc.model import (
     Flow,
 )
+from flowsvc.reader import StoreReader
 from flowsvc.server import serve
+from flowsvc.service import FlowService
 from kvconfig.errors import WatchEnded
+from kvconfig.keyspace import Keyspace
+from kvconfig.memory import MemoryStore
 from kvconfig.model import Revision
 from kvconfig.records import FlowRecord, FlowVariants
+from kvconfig.txn import Put, Txn
 from tests.every_error import ERRORS
 from tests.fake_flows import FLOW, HISTORY, RUNS, FakeFlows
 from tests.unit.cli.commands import commands
@@ -95,6 +101,37 @@ async def test_a_list_loads_only_what_asks_the_service():
     }  # fmt: skip
     assert {name.partition(".")[0] for name in loaded} & heavy == set()
     assert loaded & {"flowsvc.service", "flowsvc.plan", "kvconfig.etcd", "kvconfig.memory"} == set()
+    assert "flowsvc.cli.flow" in loaded
+    assert loaded & {f"flowsvc.cli.{name}" for name in ("apply", "config", "serve", "up")} == set()
+
+
+async def test_secrets_are_looked_up_through_a_service(monkeypatch):
+    """Where no parameter type is secret, what is looked up is read, and no layout is claimed."""
+    store, ks = MemoryStore(), Keyspace()
+
+    @asynccontextmanager
+    async def open_store(_: Settings):
+        yield store
+
+    monkeypatch.setattr(settings, "open_store", open_store)
+    for type_, expected in (
+        (b'{"type":"string"}', StoreReader),
+        (b'{"type":"string","secret":true}', FlowService),
+        (b"not JSON", FlowService),
+    ):
+        await store.commit(Txn(then=(Put(ks.parameter_type("t"), type_),)))
+        async with settings.open_reader(Settings(endpoints=("e:1",))) as reader:
+            assert type(reader) is expected
+            assert await reader.list_flows() == []
+        if expected is StoreReader:
+            assert await store.read(ks.layout()) is None
+
+
+def test_every_command_goes_by_its_name():
+    """What is loaded for a word is the command of that name."""
+    assert {name: command.name for name, command in flowctl.commands.items()} == {
+        name: name for name in flowctl.commands
+    }
 
 
 # -- errors --------------------------------------------------------------------------------------
