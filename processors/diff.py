@@ -106,4 +106,7 @@ def _target(desired: Desired, observed: Observed) -> Variant | None:
 
 
 def _hold(variant: Variant, observed: Observed) -> Exception | None:
-    return next((h.error for h in observed.held if h.variant.same_value(variant)), None)
+    for held in observed.held:
+        if held.variant.same_value(variant):
+            return held.error
+    return None

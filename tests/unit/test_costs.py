@@ -297,7 +297,7 @@ async def test_a_variant_is_entered_one_turn_after_its_event_is_read() -> None:
             assert wire.order == ["entered", "read"]
         turns, calls = counted[1]
         assert turns == 2, "one in which it is read, one in which it is entered"
-        assert calls <= 62, calls
+        assert calls <= 60, calls
 
 
 # -- operations, on the store in memory ------------------------------------------------------------
