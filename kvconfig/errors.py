@@ -72,6 +72,8 @@ __all__ = [
 def show_key(key: bytes) -> str:
     """A key as a person reads it: UTF-8, whatever is not printable escaped."""
     text = key.decode("utf-8", "backslashreplace")
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

@@ -256,8 +256,7 @@ class Informer(Owner, Generic[T]):
             while True:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._verify_every_s * random.uniform(0.8, 1.2)):
-                        async for batch in batches:
-                            self._take(batch)
+                        await batches.each(self._take)
                 await self._verify(batches)
 
     async def _verify(self, batches: Watch) -> None:

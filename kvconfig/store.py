@@ -7,11 +7,10 @@ Two implementations pass one contract suite (``tests/contract``): :mod:`kvconfig
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import NoReturn, Protocol
 
-from kvconfig.errors import StoreError
 from kvconfig.keys import Range
 from kvconfig.model import KeyValue, LeaseId, Page, Revision, WatchBatch
 from kvconfig.txn import Commit, Txn
@@ -20,20 +19,33 @@ __all__ = ["Store", "Watch", "ahead", "list_all"]
 
 
 class Watch(Protocol):
-    """An open watch: iterate over its batches. It never ends by itself, it raises."""
+    """An open watch: iterate over its batches, or have each handed over.
+
+    It never ends by itself, it raises.
+    """
 
     @property
-    def ended(self) -> StoreError | None:
+    def ended(self) -> Exception | None:
         """Why it ended, from the moment that is known: earlier than iterating gets there."""
         ...
 
     def __aiter__(self) -> AsyncIterator[WatchBatch]:
         """Itself."""
-        ...
+        return self
 
     async def __anext__(self) -> WatchBatch:
         """The next batch. Cancelled while it waits, it loses nothing."""
         ...
+
+    async def each(self, take: Callable[[WatchBatch], object]) -> NoReturn:
+        """Hand every batch to ``take``, in the caller's context, which must not block.
+
+        A store that can does so in the turn of the loop in which the batch comes. Raises what ended
+        the watch, or what ``take`` raised. Cancelled, it loses nothing.
+        """
+        async for batch in self:
+            take(batch)
+        raise AssertionError("unreachable: a watch never ends by itself")
 
 
 class Store(Protocol):

@@ -45,28 +45,33 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """What there is of a variant.
 
     ``running`` was entered and has not been left. ``good`` is the value that ran last. ``ending``:
-    something of it has not come to its end yet, so nothing may be started.
+    something of it has not come to its end yet, so nothing may be started. ``crashed``: it failed
+    after it was entered, and nobody has seen to that.
     """
 
     running: Variant | None = None
     good: Variant | None = None
     held: tuple[Held, ...] = ()
     ending: bool = False
+    crashed: bool = False
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """What to do next, to which value; ``error`` says why the desired value does not run.
 
-    ``replace`` takes the running value to another one: stop it, then start the other.
+    ``replace`` takes the running value to another one: stop it, then start the other. ``bury``
+    stops what has crashed, which then counts as a failure of its value.
     """
 
-    action: Literal["nothing", "start", "stop", "replace"]
+    action: Literal["nothing", "start", "stop", "replace", "bury"]
     variant: Variant | None = None
     error: Exception | None = None
 
 
 def decide(desired: Desired, observed: Observed) -> Decision:
     """The next step towards ``desired``; done when it says ``nothing`` without an error."""
+    if observed.crashed:
+        return Decision(action="bury")
     if observed.ending:
         return Decision(action="nothing", error=_problem(desired, observed))
     if isinstance(desired, Gone):
@@ -101,4 +106,7 @@ def _target(desired: Desired, observed: Observed) -> Variant | None:
 
 
 def _hold(variant: Variant, observed: Observed) -> Exception | None:
-    return next((h.error for h in observed.held if h.variant.same_value(variant)), None)
+    for held in observed.held:
+        if held.variant.same_value(variant):
+            return held.error
+    return None

@@ -142,9 +142,10 @@ class RunningVariant:
         self._on_change = on_change
         self._resolve = resolve
         self._drain_timeout_s = drain_timeout_s
-        self._tasks = Tasks(f"{variant.processor}/{variant.name}", self._crashed)
+        self._label = f"{variant.processor}/{variant.name}"
+        self._tasks = Tasks(self._label, self._crashed)
         self._entering = asyncio.Event()
-        self._leave = asyncio.Event()
+        self._leaving = False
         self._change: _Change | None = None
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -169,25 +170,24 @@ class RunningVariant:
             return error
         return RuntimeError(f"ended by {error!r}")
 
-    async def start(self, timeout_s: float) -> None:
+    def start(self) -> None:
+        """Begin: the loop enters it in its next turn. Then wait until it has ``started``."""
+        self._task = asyncio.create_task(self._main(), name=f"variant {self._label}")
+        self._task.add_done_callback(self._finished)
+
+    async def started(self, timeout_s: float) -> None:
         """Return when it is entered; raise what entering raised, or :class:`StartTimeout`.
 
         After ``StartTimeout`` look at ``ended``: code that ignores being cancelled may go on.
         """
-        label = f"{self.variant.processor}/{self.variant.name}"
-        self._task = asyncio.create_task(self._main(), name=f"variant {label}")
-        self._task.add_done_callback(self._finished)
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._entering.wait()
-        except TimeoutError:
-            self._end()  # what swallows being cancelled, and is entered after all, is left
-            await self._cancel()
-            raise StartTimeout(timeout_s) from self.error
-        except asyncio.CancelledError:
-            self._end()
-            await self._cancel()
-            raise
+        if not self._entering.is_set():
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._entering.wait()
+            except TimeoutError:
+                self._end()  # what swallows being cancelled, and is entered after all, is left
+                await self._cancel()
+                raise StartTimeout(timeout_s) from self.error
         if not self.entered:
             raise self.error or RuntimeError("cancelled while it was being entered")
 
@@ -210,10 +210,15 @@ class RunningVariant:
         raise UpdateTimeout(timeout_s)
 
     async def stop(self, timeout_s: float) -> None:
-        """Return when it has ended. :class:`StopTimeout` where it does not, even cancelled."""
+        """Return when it has ended. :class:`StopTimeout` where it does not, even cancelled.
+
+        What has not been entered yet is broken off.
+        """
         self._end()
         if self._task is None:
             return
+        if not self.entered:
+            self._task.cancel()
         await asyncio.wait([self._task], timeout=timeout_s)
         await self._cancel()
         if not self._task.done():
@@ -233,7 +238,7 @@ class RunningVariant:
                 self.entered = True
                 self._entering.set()
                 try:
-                    while not self._leave.is_set():
+                    while not self._leaving:
                         await self._wake.wait()
                         self._wake.clear()
                         await self._take_change(running)
@@ -246,7 +251,7 @@ class RunningVariant:
 
     async def _take_change(self, running: object) -> None:
         change, self._change = self._change, None
-        if change is None or self._leave.is_set():
+        if change is None or self._leaving:
             return
         limit = asyncio.timeout(change.timeout_s)
         try:
@@ -271,7 +276,7 @@ class RunningVariant:
         self._ask_to_leave()
 
     def _ask_to_leave(self) -> None:
-        self._leave.set()
+        self._leaving = True
         self._wake.set()
 
     def _crashed(self) -> None:

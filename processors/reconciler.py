@@ -21,9 +21,10 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
+from typing import Any
 
 from kvconfig.backoff import Backoff
 from kvconfig.errors import KvError, show_key
@@ -96,7 +97,10 @@ class Reconciler(Owner):
         self._now = now
         self._backoff = backoff
         self._queue: WorkQueue[bytes] = WorkQueue(
-            concurrency=processor.concurrency, call_later=call_later
+            concurrency=processor.concurrency,
+            patience_s=processor.patience_s,
+            on_slow=self._slow,
+            call_later=call_later,
         )
         self._slots: dict[bytes, Slot] = {}
         self._moved = asyncio.Event()
@@ -140,18 +144,13 @@ class Reconciler(Owner):
         """Return when nothing is left to do but retries that are not due yet."""
         await self._listening.wait()
         await self._queue.quiet()
-        while steps := self._steps():
-            await asyncio.wait(steps)
-            await asyncio.sleep(0)  # their end puts their keys into the queue
-            await self._queue.quiet()
 
     def heard(self, batch: Batch[VariantRecord]) -> None:
         """Take note of what changed. The informer calls it."""
         for change in batch.changes:
             slot = self._slots.get(change.key)
             if slot is None:
-                label = show_key(change.key[self._prefix :])[:128]
-                slot = self._slots[change.key] = Slot(change.key, label)
+                slot = self._slots[change.key] = Slot(change.key, self._label(change.key))
             revision = change.new.mod_revision if change.new else batch.revision
             if not slot.since:
                 slot.heard_s = self._clock()
@@ -160,17 +159,7 @@ class Reconciler(Owner):
             for tried in slot.tries:
                 tried.reset()
             self._queue.add(change.key)
-            logger.info(
-                "variant changed",
-                extra={
-                    "processor": self._processor.id,
-                    "variant": slot.label,
-                    "change": "put" if change.new else "delete",
-                    "revision": revision,
-                    "resync": batch.resync,
-                },
-            )
-        self._changed()
+        asyncio.get_running_loop().call_soon(self._tell, batch)  # the author's code goes first
 
     # -- life --------------------------------------------------------------------------------
 
@@ -193,10 +182,6 @@ class Reconciler(Owner):
 
     async def _drain(self) -> None:
         """Stop every variant, at the same time."""
-        if steps := self._steps():
-            for task in steps:
-                task.cancel()
-            await asyncio.wait(steps)
         live = [slot for slot in self._slots.values() if slot.runner is not None]
         for slot in live:
             assert slot.runner is not None
@@ -211,49 +196,58 @@ class Reconciler(Owner):
 
     # -- one key -----------------------------------------------------------------------------
 
-    async def _reconcile(self, key: bytes) -> None:
-        """Take one variant to where it shall be, or leave it to its own steps if they take long."""
+    def _reconcile(self, key: bytes) -> Coroutine[Any, Any, None] | None:
+        """Begin to take one variant to where it shall be; the rest, where there is any.
+
+        A start has begun on return: the author's code is entered in the loop's next turn.
+        """
         slot = self._slots.get(key)
         if slot is None:
-            return
-        if slot.steps is not None:  # it was set aside
-            if not slot.steps.done():
-                return
-            slot.steps.result()
-        slot.steps = asyncio.create_task(self._step_on(slot), name=f"steps of {slot.label}")
-        done, _ = await asyncio.wait([slot.steps], timeout=self._processor.patience_s)
-        if done:
-            steps, slot.steps = slot.steps, None
-            steps.result()
-            return
+            return None
+        decision = self._next(slot)
+        return None if decision.action == "nothing" else self._step_on(slot, decision)
+
+    async def _step_on(self, slot: Slot, decision: Decision) -> None:
+        """Step by step until nothing is left to do for now; each step looks at the state anew."""
+        while decision.action != "nothing":
+            self._changed()
+            await self._carry_out(slot, decision)
+            decision = self._next(slot)
+
+    def _next(self, slot: Slot) -> Decision:
+        """What is to be done now. Where that is a start, it has begun."""
+        runner = slot.runner
+        if runner is not None and runner.ended and not runner.crashed:
+            slot.runner, slot.stuck = None, None  # it came to its end after all
+        desired = self._desired(slot.key)
+        decision = decide(desired, slot.observed(self._clock()))
+        if decision.action == "nothing":
+            self._conclude(slot, desired, decision)
+            return decision
+        if decision.action == "start":
+            assert decision.variant is not None
+            self._start(slot, decision.variant)
+        return decision
+
+    async def _carry_out(self, slot: Slot, decision: Decision) -> None:
+        if decision.action == "start":
+            assert decision.variant is not None
+            await self._started(slot, decision.variant)
+        elif decision.action == "bury":
+            await self._bury(slot)
+        elif decision.action == "stop":
+            await self._stop(slot, "deleted")
+            slot.good = None
+        else:
+            assert decision.variant is not None
+            await self._replace(slot, decision.variant)
+
+    def _slow(self, key: bytes) -> None:
+        """It goes on by itself, and lets others past."""
+        slot = self._slots[key]
         self.stats.set_aside += 1
         logger.warning("variant takes long", extra=self._about(slot, slot.since))
-        slot.steps.add_done_callback(lambda _: self._queue.add(key))
         self._changed()
-
-    def _steps(self) -> list[asyncio.Task[None]]:
-        """Of all variants, what is on its way."""
-        return [slot.steps for slot in self._slots.values() if slot.steps is not None]
-
-    async def _step_on(self, slot: Slot) -> None:
-        """Step by step until nothing is left to do for now; each step looks at the state anew."""
-        while True:
-            await self._bury(slot)
-            desired = self._desired(slot.key)
-            decision = decide(desired, slot.observed(self._clock()))
-            if decision.action == "nothing":
-                self._conclude(slot, desired, decision)
-                return
-            self._changed()
-            if decision.action == "start":
-                assert decision.variant is not None
-                await self._start(slot, decision.variant)
-            elif decision.action == "stop":
-                await self._stop(slot, "deleted")
-                slot.good = None
-            else:
-                assert decision.variant is not None
-                await self._replace(slot, decision.variant)
 
     def _desired(self, key: bytes) -> Desired:
         item = self._informer.items.get(key)
@@ -270,31 +264,34 @@ class Reconciler(Owner):
         return Wanted(variant)
 
     async def _bury(self, slot: Slot) -> None:
-        """See to a runner that crashed, or that came to its end after all."""
+        """See to a runner that crashed."""
         runner = slot.runner
-        if runner is not None and runner.crashed:
-            slot.behind(runner.variant.mod_revision)
-            tried = slot.attempts(runner.variant)
-            if self._clock() - tried.started_at >= STABLE_S:
-                tried.reset()
-            self.stats.crashes += 1
-            await self._stop(slot, "crashed")
-            self._failed(slot, tried, runner.error or RuntimeError("it ended by itself"))
-        elif runner is not None and runner.ended:
-            slot.runner, slot.stuck = None, None
+        assert runner is not None
+        slot.behind(runner.variant.mod_revision)
+        tried = slot.attempts(runner.variant)
+        if self._clock() - tried.started_at >= STABLE_S:
+            tried.reset()
+        self.stats.crashes += 1
+        await self._stop(slot, "crashed")
+        self._failed(slot, tried, runner.error or RuntimeError("it ended by itself"))
 
-    async def _start(self, slot: Slot, variant: Variant) -> None:
-        tried = slot.attempts(variant)
-        runner = RunningVariant(
+    def _start(self, slot: Slot, variant: Variant) -> None:
+        slot.runner = RunningVariant(
             variant,
             self._processor.variant,
             lambda: self._queue.add(slot.key),
             resolve=lambda v: resolved(v, self._processor.secret_resolvers),
             drain_timeout_s=self._processor.drain_timeout_s,
         )
-        slot.runner = runner
+        slot.runner.start()
+
+    async def _started(self, slot: Slot, variant: Variant) -> None:
+        """What has begun to start runs, or has failed."""
+        runner = slot.runner
+        assert runner is not None
+        tried = slot.attempts(variant)
         try:
-            await runner.start(self._processor.start_timeout_s)
+            await runner.started(self._processor.start_timeout_s)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this variant's failure
             if runner.ended:
                 slot.runner = None
@@ -389,6 +386,23 @@ class Reconciler(Owner):
         return min(slot.since, stands) or slot.since
 
     # -- telling -----------------------------------------------------------------------------
+
+    def _tell(self, batch: Batch[VariantRecord]) -> None:
+        for change in batch.changes:
+            logger.info(
+                "variant changed",
+                extra={
+                    "processor": self._processor.id,
+                    "variant": self._label(change.key),
+                    "change": "put" if change.new else "delete",
+                    "revision": change.new.mod_revision if change.new else batch.revision,
+                    "resync": batch.resync,
+                },
+            )
+        self._changed()
+
+    def _label(self, key: bytes) -> str:
+        return show_key(key[self._prefix :])[:128]
 
     def _log_failure(
         self, slot: Slot, revision: Revision, error: Exception, attempts: int, retry_s: float

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Callable
 
@@ -73,16 +72,14 @@ class Slot:
     """One variant, as an instance sees it. Mutable; the reconciler alone touches it."""
 
     __slots__ = (
-        "failure", "good", "heard_s", "key", "label", "runner", "since", "starts", "steps",
-        "stuck", "tries",
+        "failure", "good", "heard_s", "key", "label", "runner", "since", "starts", "stuck",
+        "tries",
     )  # fmt: skip
 
     def __init__(self, key: bytes, label: str) -> None:
         self.key = key
         self.label = label
         self.runner: RunningVariant | None = None
-        self.steps: asyncio.Task[None] | None = None
-        """Whoever takes it to where it shall be; one at a time."""
         self.starts = 0
         self.heard_s = 0.0
         """When the first change came that is not carried out yet, on the reconciler's clock."""
@@ -110,7 +107,8 @@ class Slot:
         )
         running = self.running
         ending = self.runner is not None and running is None
-        return Observed(running=running, good=self.good, held=held, ending=ending)
+        crashed = self.runner is not None and self.runner.crashed
+        return Observed(running=running, good=self.good, held=held, ending=ending, crashed=crashed)
 
     def behind(self, revision: Revision) -> None:
         """It is not as desired from ``revision`` on."""

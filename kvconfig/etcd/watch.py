@@ -12,7 +12,8 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from contextvars import copy_context
+from typing import Any, NoReturn
 
 import grpc.aio
 
@@ -30,6 +31,7 @@ from kvconfig.etcd.messages import batches_of
 from kvconfig.etcd.status import Call, RightsChanged, from_cancel_reason, from_status
 from kvconfig.keys import Range
 from kvconfig.model import Revision, WatchBatch
+from kvconfig.store import Watch
 
 __all__ = ["WatchHub"]
 
@@ -41,8 +43,11 @@ Requests = AsyncIterator[pb.WatchRequest]
 Opener = Callable[[Requests], Any]
 
 
-class _Watcher:
-    """One watch: a bounded queue of batches, and the error that ended it."""
+class _Watcher(Watch):
+    """One watch: a bounded queue of batches, and the error that ended it.
+
+    While somebody has each batch handed over, none has to queue.
+    """
 
     def __init__(self, range_: Range) -> None:
         self.range = range_
@@ -51,10 +56,12 @@ class _Watcher:
         self._batches: deque[WatchBatch] = deque()
         self._fragments: list[pb.Event] = []
         self._wake = asyncio.Event()
-        self._end: StoreError | None = None
+        self._end: Exception | None = None
+        self._take: Callable[[WatchBatch], object] | None = None
+        self._context = copy_context()
 
     @property
-    def ended(self) -> StoreError | None:
+    def ended(self) -> Exception | None:
         """See :class:`kvconfig.store.Watch`."""
         return self._end
 
@@ -66,7 +73,7 @@ class _Watcher:
         if not self._created.done():
             self._created.set_result(None)
 
-    def end(self, error: StoreError) -> None:
+    def end(self, error: Exception) -> None:
         if self._end is None:
             self._end = error
         if not self._created.done():
@@ -91,22 +98,41 @@ class _Watcher:
             self._push(WatchBatch(revision))
 
     def _push(self, batch: WatchBatch) -> None:
+        if self._end is not None:
+            return
+        if self._take is not None:
+            try:
+                self._context.run(self._take, batch)
+            except Exception as error:  # noqa: BLE001 - the consumer's, and not the stream's
+                self.end(error)
+            return
         if len(self._batches) >= MAX_BACKLOG:
             self.end(WatchEnded(f"the consumer of {self.range} is too slow"))
             return
         self._batches.append(batch)
         self._wake.set()
 
-    def __aiter__(self) -> Self:
-        return self
-
     async def __anext__(self) -> WatchBatch:
         while not self._batches:
-            if self._end is not None:
-                raise self._end.with_traceback(None)  # shared by all watches of a stream
-            self._wake.clear()
-            await self._wake.wait()
+            await self._woken()
         return self._batches.popleft()
+
+    async def each(self, take: Callable[[WatchBatch], object]) -> NoReturn:
+        """See :class:`kvconfig.store.Watch`: it is handed over in the turn in which it is read."""
+        while True:
+            while self._batches:
+                take(self._batches.popleft())
+            self._take, self._context = take, copy_context()
+            try:
+                await self._woken()
+            finally:
+                self._take = None
+
+    async def _woken(self) -> None:
+        if self._end is not None:
+            raise self._end.with_traceback(None)  # shared by all watches of a stream
+        self._wake.clear()
+        await self._wake.wait()
 
 
 class _Stream:
@@ -182,6 +208,7 @@ class _Stream:
             while (response := await self._call.read()) is not grpc.aio.EOF:
                 self._heard = time.monotonic()
                 self._dispatch(response)
+                await asyncio.sleep(0)  # whom it concerns goes first; to ask for more takes time
             self._break(WatchEnded("the server closed the stream"))
         except grpc.aio.AioRpcError as error:
             problem = from_status(error, Call(), self.endpoint)

@@ -235,7 +235,7 @@ class FaultyStore:
         self._noted = self.memory.revision
 
 
-class _Unsteady:
+class _Unsteady(Watch):
     """A watch whose batches come late, or again. Cancelled while it waits, it loses nothing."""
 
     def __init__(self, batches: Watch, store: FaultyStore) -> None:
@@ -245,12 +245,9 @@ class _Unsteady:
         self._again: WatchBatch | None = None
 
     @property
-    def ended(self) -> StoreError | None:
+    def ended(self) -> Exception | None:
         """See :class:`kvconfig.store.Watch`."""
         return self._batches.ended
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> WatchBatch:
         if self._again is not None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import Self
 
 from kvconfig.errors import StoreError, WatchEnded
 from kvconfig.keys import Range
 from kvconfig.memory.mvcc import matching
 from kvconfig.model import Revision, WatchBatch
+from kvconfig.store import Watch
 
 __all__ = ["Subscription"]
 
 
-class Subscription:
+class Subscription(Watch):
     """What ``MemoryStore.watch`` gives out.
 
     What arrived before the end is still given, then the error, again and again. A call that is
@@ -65,9 +65,6 @@ class Subscription:
             return
         self._waiting.append(batch)
         self._wake.set()
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> WatchBatch:
         await asyncio.sleep(0)  # a consumer that is behind must not hold up everybody else

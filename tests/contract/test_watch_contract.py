@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from contextvars import ContextVar
 
 import pytest
 
@@ -41,6 +43,65 @@ async def test_one_batch(store: Store, base: bytes) -> None:
         (b"c", b"3"),
     ]
     assert changes(batch.events) == [(base + key, value) for key, value in done]
+
+
+async def test_each_batch_is_handed_over(store: Store, base: bytes) -> None:
+    """What came before somebody asked, and what comes then, in order; cancelled, nothing is lost.
+
+    It runs in the context of who asked.
+    """
+    about: ContextVar[str] = ContextVar("about", default="")
+    seen: list[tuple[Revision, str]] = []
+    came = asyncio.Event()
+
+    def take(batch: WatchBatch) -> None:
+        if batch.events:
+            seen.append((batch.revision, about.get()))
+            came.set()
+
+    async with store.watch(prefix(base), start=Revision(0)) as watch:
+        revisions = [await put(store, (base + b"k", b"before"))]
+        for turn in ("first", "second"):
+            about.set(turn)
+            work = asyncio.create_task(watch.each(take))
+            async with asyncio.timeout(PATIENCE_S):
+                while len(seen) < len(revisions):
+                    came.clear()
+                    await came.wait()
+                revisions.append(await put(store, (base + b"k", turn.encode())))
+                while len(seen) < len(revisions):
+                    came.clear()
+                    await came.wait()
+            work.cancel()
+            await asyncio.wait([work])
+            revisions.append(await put(store, (base + b"k", b"between")))
+        assert (await next_events(watch)).revision == revisions.pop()
+    assert [revision for revision, _ in seen] == revisions
+    assert [turn for _, turn in seen] == ["first", "first", "second", "second"]
+
+
+async def test_what_takes_the_batches_may_raise(store: Store, base: bytes) -> None:
+    """It comes out where each batch was asked for, harms no other watch, and no more is given."""
+    seen: list[WatchBatch] = []
+
+    def take(batch: WatchBatch) -> None:
+        if batch.events:
+            seen.append(batch)
+            raise LookupError(batch.revision)
+
+    watching = (store.watch(prefix(base), start=Revision(0)) for _ in range(2))
+    async with AsyncExitStack() as stack:
+        watch, other = [await stack.enter_async_context(each) for each in watching]
+        work = asyncio.create_task(watch.each(take))
+        await asyncio.sleep(0)
+        revision = await put(store, (base + b"k", b"1"))
+        async with asyncio.timeout(PATIENCE_S):
+            with pytest.raises(LookupError, match=f"{revision}"):
+                await work
+        assert (await next_events(other)).revision == revision
+        await put(store, (base + b"k", b"2"))
+        assert (await next_events(other)).events
+    assert len(seen) == 1
 
 
 async def test_event_values(store: Store, base: bytes) -> None:
@@ -195,6 +256,19 @@ async def test_close_ends_watches(backend: Backend, base: bytes) -> None:
                 await waiting
             with pytest.raises(WatchEnded):
                 await next_events(watch)
+
+
+async def test_close_ends_those_that_have_each_batch(backend: Backend, base: bytes) -> None:
+    """With the same error; and who asks for each after that gets it too."""
+    async with backend.open() as store, store.watch(prefix(base), start=Revision(0)) as watch:
+        waiting = asyncio.create_task(watch.each(lambda _: None))
+        await asyncio.sleep(0)
+        await store.close()
+        async with asyncio.timeout(PATIENCE_S):
+            with pytest.raises(WatchEnded):
+                await waiting
+            with pytest.raises(WatchEnded):
+                await watch.each(lambda _: None)
 
 
 async def test_watch_adds_up(store: Store, base: bytes) -> None:

@@ -82,8 +82,7 @@ _FAILED = """\
                 self.stats.watch_ends += 1
 """
 _TAKE_EACH = """\
-                        async for batch in batches:
-                            self._take(batch)
+                        await batches.each(self._take)
 """
 
 MEMORY = (

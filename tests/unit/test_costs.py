@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from types import FrameType
+from typing import Any
 
 from flowsvc.model import (
     Change,
@@ -30,7 +31,9 @@ from flowsvc.service import FlowService
 from flowsvc.view import Holders, View
 from kvconfig.codec import encode
 from kvconfig.etcd import rpc_pb2 as pb
+from kvconfig.etcd.auth import Tokens
 from kvconfig.etcd.messages import batches_of
+from kvconfig.etcd.watch import WatchHub
 from kvconfig.informer import Informer
 from kvconfig.keys import Range
 from kvconfig.keyspace import Keyspace, VariantName
@@ -39,6 +42,9 @@ from kvconfig.model import KeyValue, Revision
 from kvconfig.records import VariantRecord, decode_variant
 from kvconfig.txn import Put, Txn
 from kvconfig.wire import txn_bytes
+from processors import FlowProcessor, Tasks, Variant
+from processors.instance import hosted
+from processors.sessions import Sessions
 
 KS = Keyspace("@costs")
 VARIANTS = 36
@@ -193,6 +199,115 @@ def test_an_event_is_handed_out_by_few_calls() -> None:
         return calls
 
     assert asyncio.run(count()) <= 120 * 4 + 12
+
+
+# -- from an event to the author's code -----------------------------------------------------------
+
+
+class Wire:
+    """A call of gRPC whose answers a test gives; ``order`` has what happened, in turn."""
+
+    def __init__(self) -> None:
+        self.order: list[str] = []
+        self._answers: asyncio.Queue[pb.WatchResponse] = asyncio.Queue()
+
+    def opened(self, _requests: object) -> Wire:
+        return self
+
+    def answer(self, response: pb.WatchResponse) -> None:
+        self._answers.put_nowait(response)
+
+    async def read(self) -> pb.WatchResponse:
+        self.order.append("read")
+        return await self._answers.get()
+
+    def cancel(self) -> None:
+        pass
+
+
+class Wired(MemoryStore):
+    """A store whose watches are etcd's, on a :class:`Wire`."""
+
+    def __init__(self, wire: Wire) -> None:
+        super().__init__()
+        self._hub = WatchHub(
+            lambda _: (wire.opened, "wire"),
+            lambda _: None,
+            Tokens("", _no_token),
+            silence_s=3600.0,
+        )
+
+    def watch(self, range_: Range, *, start: Revision) -> Any:
+        return self._hub.watch(range_, start)
+
+
+async def _no_token() -> str:
+    raise AssertionError("there is no user")
+
+
+class Entered(FlowProcessor):
+    """Says when a variant is entered."""
+
+    id = "p0"
+
+    def __init__(self, on_entry: Callable[[], None]) -> None:
+        self._on_entry = on_entry
+
+    @asynccontextmanager
+    async def variant(self, variant: Variant, tasks: Tasks) -> AsyncIterator[None]:
+        self._on_entry()
+        yield
+
+
+OURS = ("kvconfig.", "processors.")
+
+
+async def test_a_variant_is_entered_one_turn_after_its_event_is_read() -> None:
+    """By few calls of ours, and before the next event is asked for.
+
+    That turn of the loop is the variant's own task. Any other hop between would be a dozen calls
+    more, each of which is slow in a process that has just woken up.
+    """
+    wire = Wire()
+    value = encode(VariantRecord(topics={"input": "a"}, parameters={"model": "m"}))
+    entered, calls = asyncio.Event(), 0
+
+    def profile(frame: FrameType, event: str, _arg: object) -> None:
+        nonlocal calls
+        calls += event == "call" and frame.f_globals["__name__"].startswith(OURS)
+
+    def on_entry() -> None:
+        sys.setprofile(before)
+        wire.order.append("entered")
+        entered.set()
+
+    before = sys.getprofile()
+    store = Wired(wire)
+    wire.answer(pb.WatchResponse(created=True))
+    async with (
+        Sessions(store) as sessions,
+        hosted(Entered(on_entry), store, sessions, KS, instance="i") as instance,
+    ):
+        await instance.settled()
+        gc.collect()  # what other tests have left would be counted where it is collected
+        counted = []
+        for number in range(2):  # the first one compiles patterns
+            kv = pb.KeyValue(key=KS.active_flow(VariantName("p0", f"v{number}")), value=value)
+            kv.mod_revision = instance.informer.revision + 1
+            entered.clear()
+            wire.order.clear()
+            calls, turns = 0, 0
+            sys.setprofile(profile)
+            wire.answer(pb.WatchResponse(events=[pb.Event(kv=kv)]))
+            while not entered.is_set():
+                await asyncio.sleep(0)
+                turns += 1
+            counted.append((turns, calls))
+            await instance.settled()
+            assert wire.order == ["entered", "read"]
+        turns, calls = counted[1]
+        assert turns == 2, "one in which it is read, one in which it is entered"
+        assert calls <= 60, calls
 
 
 # -- operations, on the store in memory ------------------------------------------------------------

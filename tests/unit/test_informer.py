@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kvconfig.backoff import Backoff
-from kvconfig.errors import Compacted, PermissionDenied, StoreError, Unavailable
+from kvconfig.errors import Compacted, PermissionDenied, Unavailable
 from kvconfig.informer import Batch, Informer
 from kvconfig.keys import Range, prefix
 from kvconfig.memory import MemoryStore
@@ -209,16 +209,13 @@ class Forgetful(MemoryStore):
             yield _Without(batches, self)
 
 
-class _Without:
+class _Without(Watch):
     def __init__(self, batches: Watch, store: Forgetful) -> None:
         self._batches, self._store = batches, store
 
     @property
-    def ended(self) -> StoreError | None:
+    def ended(self) -> Exception | None:
         return self._batches.ended
-
-    def __aiter__(self) -> _Without:
-        return self
 
     async def __anext__(self) -> WatchBatch:
         while True:

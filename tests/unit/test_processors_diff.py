@@ -44,6 +44,16 @@ CASES: dict[str, tuple[Desired, Observed, Decision]] = {
         Observed(good=V1),
         Decision(action="start", variant=V2),
     ),
+    "crashed": (
+        Wanted(V1),
+        Observed(good=V1, ending=True, crashed=True),
+        Decision(action="bury"),
+    ),
+    "crashed, and nothing wanted any more": (
+        Gone(),
+        Observed(good=V1, ending=True, crashed=True),
+        Decision(action="bury"),
+    ),
     "bad from the start": (Bad(BAD), Observed(), nothing(error=BAD)),
     "bad later: the last good one stays": (
         Bad(BAD),

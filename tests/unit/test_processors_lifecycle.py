@@ -57,7 +57,8 @@ async def test_tasks_end_before_the_context_is_left() -> None:
             tasks.spawn(forever())
 
     variant, _ = running(open_)
-    await variant.start(5)
+    variant.start()
+    await variant.started(5)
     assert variant.entered
     await variant.stop(5)
     assert order == ["task", "context"]
@@ -84,7 +85,8 @@ async def test_a_crash_is_raised_inside_the_context() -> None:
             seen.append(error)
 
     variant, changed = running(open_)
-    await variant.start(5)
+    variant.start()
+    await variant.started(5)
     gate.set()
     await changed.wait()
     assert variant.crashed
@@ -101,7 +103,8 @@ async def test_a_task_that_returns_is_no_crash() -> None:
         yield
 
     variant, changed = running(open_)
-    await variant.start(5)
+    variant.start()
+    await variant.started(5)
     assert not variant.ended
     assert not changed.is_set()
     await variant.stop(5)
@@ -117,8 +120,9 @@ async def test_a_crash_breaks_off_the_start() -> None:
         yield
 
     variant, _ = running(open_)
+    variant.start()
     with pytest.raises(Boom):
-        await variant.start(5)
+        await variant.started(5)
     assert variant.ended
 
 
@@ -132,11 +136,13 @@ async def test_what_cannot_be_entered_is_said() -> None:
             yield
 
     variant, _ = running(without_yield)
+    variant.start()
     with pytest.raises(RuntimeError, match="didn't yield"):
-        await variant.start(5)
+        await variant.started(5)
     variant, _ = running(lambda _v, _t: None)  # type: ignore[arg-type, return-value]
+    variant.start()
     with pytest.raises(TypeError):
-        await variant.start(5)
+        await variant.started(5)
     assert variant.ended
 
 
@@ -161,7 +167,8 @@ async def test_what_ignores_being_cancelled_has_not_ended(
         yield
 
     variant, changed = running(open_)
-    await variant.start(5)
+    variant.start()
+    await variant.started(5)
     with pytest.raises(StopTimeout):
         await variant.stop(0.01)
     assert not variant.ended
@@ -184,10 +191,34 @@ async def test_a_start_that_hangs_is_cut_off() -> None:
             left.append("cleaned up")
 
     variant, _ = running(open_)
+    variant.start()
     with pytest.raises(StartTimeout):
-        await variant.start(0.01)
+        await variant.started(0.01)
     assert variant.ended
     assert left == ["cleaned up"]
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+async def test_a_stop_breaks_off_what_is_being_entered(turns: int) -> None:
+    """It does not wait for a start that may never come to its end."""
+    left: list[str] = []
+
+    @asynccontextmanager
+    async def open_(_: Variant, tasks: Tasks) -> AsyncIterator[None]:
+        try:
+            await asyncio.Event().wait()
+            yield
+        finally:
+            left.append("cleaned up")
+
+    variant, _ = running(open_)
+    variant.start()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await variant.stop(3600)
+    assert variant.ended
+    assert not variant.entered
+    assert left == ["cleaned up"] * turns
 
 
 async def test_a_task_that_drains_comes_to_its_end() -> None:
@@ -210,7 +241,8 @@ async def test_a_task_that_drains_comes_to_its_end() -> None:
         order.append("left")
 
     variant = RunningVariant(VARIANT, open_, lambda: None, drain_timeout_s=5)
-    await variant.start(5)
+    variant.start()
+    await variant.started(5)
     await variant.stop(5)
     assert order in (["cancelled", "finished", "left"], ["finished", "cancelled", "left"])
     assert variant.error is None
@@ -228,7 +260,8 @@ async def test_draining_has_a_deadline(caplog: pytest.LogCaptureFixture) -> None
         order.append("left")
 
     variant = RunningVariant(VARIANT, open_, lambda: None, drain_timeout_s=0.01)
-    await variant.start(5)
+    variant.start()
+    await variant.started(5)
     await asyncio.sleep(0)
     await variant.stop(5)
     assert order == ["cancelled", "left"]
@@ -249,7 +282,8 @@ async def test_a_task_that_fails_while_it_drains_is_no_crash() -> None:
         yield
 
     variant = RunningVariant(VARIANT, open_, lambda: None, drain_timeout_s=5)
-    await variant.start(5)
+    variant.start()
+    await variant.started(5)
     await variant.stop(5)
     assert variant.ended
     assert variant.error is None
@@ -271,7 +305,8 @@ async def test_a_pause_ends_when_the_variant_is_to_stop() -> None:
         yield
 
     variant = RunningVariant(VARIANT, open_, lambda: None, drain_timeout_s=5)
-    await variant.start(5)
+    variant.start()
+    await variant.started(5)
     await turned.wait()
     await variant.stop(5)
     assert turns == [True, False]

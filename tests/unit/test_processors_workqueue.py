@@ -6,12 +6,14 @@ import asyncio
 import heapq
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Any
 
 import pytest
 
-from processors.workqueue import WorkQueue
+from processors.workqueue import Handle, WorkQueue
 
 
 class FakeTimer:
@@ -50,9 +52,7 @@ class FakeTimers:
 
 
 @asynccontextmanager
-async def running(
-    queue: WorkQueue[str], handle: Callable[[str], Awaitable[None]]
-) -> AsyncIterator[None]:
+async def running(queue: WorkQueue[str], handle: Handle[str]) -> AsyncIterator[None]:
     task = asyncio.create_task(queue.run(handle))
     try:
         yield
@@ -151,17 +151,150 @@ async def test_delays_the_earliest_counts() -> None:
     assert sorted(seen) == ["a", "b"]
 
 
-async def test_what_a_handler_raises_comes_out() -> None:
-    """A handler must not raise; one that does is a defect that is not hidden."""
-    queue: WorkQueue[str] = WorkQueue()
+async def test_where_there_is_room_it_has_begun_when_add_returns() -> None:
+    """What a handler does at once is done by then; the others wait for their turn."""
+    queue: WorkQueue[str] = WorkQueue(concurrency=2)
+    begun: list[str] = []
+
+    def handle(key: str) -> Coroutine[Any, Any, None]:
+        begun.append(key)
+        return asyncio.sleep(0)
+
+    async with running(queue, handle):
+        await asyncio.sleep(0)
+        for key in "abc":
+            queue.add(key)
+        assert begun == ["a", "b"]
+        await queue.quiet()
+        assert begun == ["a", "b", "c"]
+
+
+async def test_keys_with_nothing_to_wait_for_hold_up_nobody() -> None:
+    """However many they are: in one turn of the loop it is ``concurrency`` of them."""
+    queue: WorkQueue[int] = WorkQueue(concurrency=3)
+    begun: list[int] = []
+    task = asyncio.create_task(queue.run(begun.append))
+    await asyncio.sleep(0)
+    for key in range(9):
+        queue.add(key)
+    counts = [len(begun)]
+    while len(begun) < 9:
+        await asyncio.sleep(0)
+        counts.append(len(begun))
+    assert counts == [3, 6, 9]
+    await queue.quiet()
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_what_takes_long_lets_others_past() -> None:
+    """It goes on, and no longer counts; added again, it is still in one hand at a time."""
+    timers, gate, past = FakeTimers(), asyncio.Event(), asyncio.Event()
+    slow: list[str] = []
+    queue: WorkQueue[str] = WorkQueue(
+        concurrency=1, patience_s=5, on_slow=slow.append, call_later=timers
+    )
+    ended = Counter[str]()
 
     async def handle(key: str) -> None:
-        raise ValueError(key)
+        await (gate.wait() if key == "hangs" else asyncio.sleep(0))
+        past.set()
+        ended[key] += 1
 
+    async with running(queue, handle):
+        queue.add("hangs")
+        queue.add("b")
+        quiet = asyncio.create_task(queue.quiet())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert (slow, ended) == ([], {})
+        timers.move(5)
+        queue.add("hangs")
+        await past.wait()
+        assert (slow, ended) == (["hangs"], {"b": 1})
+        assert not quiet.done()
+        gate.set()
+        await quiet
+        assert ended == {"b": 1, "hangs": 2}
+        timers.move(5)
+        assert slow == ["hangs"], "what has ended in time is not slow"
+
+
+async def test_nothing_is_handled_in_the_context_of_who_adds_it() -> None:
+    """One variant's crash may bring on another's start, which is to know nothing of it."""
+    queue: WorkQueue[str] = WorkQueue()
+    about: ContextVar[str] = ContextVar("about", default="nothing")
+    seen: list[str] = []
+
+    async def rest() -> None:
+        seen.append(about.get())
+
+    def handle(_: str) -> Coroutine[Any, Any, None]:
+        seen.append(about.get())
+        about.set("a key")
+        return rest()
+
+    async with running(queue, handle):
+        await asyncio.sleep(0)
+        about.set("another")
+        queue.add("a")
+        queue.add("b")
+        await queue.quiet()
+        assert about.get() == "another"
+    assert seen == ["nothing", "nothing", "a key", "a key"]
+
+
+@pytest.mark.parametrize("turns", range(-1, 4))
+async def test_what_has_begun_ends_with_the_queue(turns: int) -> None:
+    """At whatever moment: before there is a task for it, and after. Nothing begins any more."""
+    queue: WorkQueue[str] = WorkQueue()
+    begun: list[str] = []
+    entered, left = Counter[str](), Counter[str]()
+
+    async def rest(key: str) -> None:
+        entered[key] += 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left[key] += 1
+
+    def handle(key: str) -> Coroutine[Any, Any, None]:
+        begun.append(key)
+        return rest(key)
+
+    task = asyncio.create_task(queue.run(handle))
+    await asyncio.sleep(0)
+    if turns < 0:
+        task.cancel()
     queue.add("a")
-    with pytest.raises(ExceptionGroup) as caught:
-        await queue.run(handle)
-    assert caught.group_contains(ValueError, match="a")
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    queue.add("b")
+    await asyncio.sleep(0)
+    assert begun == ["a"]
+    assert left == entered
+    assert entered["a"] == (turns > 0)
+
+
+def _raise(key: str) -> None:
+    raise ValueError(key)
+
+
+async def _raise_later(key: str) -> None:
+    raise ValueError(key)
+
+
+@pytest.mark.parametrize("handle", [_raise, _raise_later])
+async def test_what_a_handler_raises_comes_out(handle: Handle[str]) -> None:
+    """A handler must not raise; one that does is a defect that is not hidden from the owner."""
+    queue: WorkQueue[str] = WorkQueue()
+    task = asyncio.create_task(queue.run(handle))
+    await asyncio.sleep(0)
+    queue.add("a")
+    with pytest.raises(ValueError, match="a"):
+        await task
 
 
 @pytest.mark.parametrize("seed", range(20))
