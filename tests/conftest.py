@@ -33,7 +33,7 @@ from kvconfig.devserver import (
 )
 from tests.certificates import Authority
 from tests.privileges import Place
-from tests.summary import MEASURED, Summary
+from tests.reports import MEASURED, Reports
 from tests.turns import Turns
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -55,7 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     A shell that runs us in the background ignores Ctrl-C for us, and for all that we start.
     """
-    config.pluginmanager.register(Summary())
+    config.pluginmanager.register(Reports())
     config.stash[_TURNS] = Turns(REPOSITORY / "tests")
     os.environ["XDG_CONFIG_HOME"] = os.devnull
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

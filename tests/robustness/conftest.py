@@ -13,10 +13,10 @@ import pytest
 
 from kvconfig.devserver import EtcdBinary, EtcdUnavailable, LocalCluster, find_etcd, show_version
 from kvconfig.devserver.finder import DURABLE_FROM
+from tests.reports import PEERS, RECOVERY
 from tests.robustness import report
 from tests.robustness.peers import table
 from tests.robustness.required import absent
-from tests.summary import PEERS, RECOVERY
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -226,6 +226,7 @@ def check_told(probe: Light, heard: Heard, own: Sequence[Told]) -> None:
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.alone  # 50 processors in one process, at a pace: they take what there is
 @pytest.mark.parametrize(
     "seconds", [pytest.param(10, marks=pytest.mark.robustness_ci), 60], ids=["10s", "60s"]
 )

@@ -119,6 +119,7 @@ class Storm:
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.alone  # so many are to be done, and killed, in so many seconds
 @pytest.mark.parametrize(
     "seconds", [pytest.param(12, marks=pytest.mark.robustness_ci), 60], ids=["12s", "60s"]
 )

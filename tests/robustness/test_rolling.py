@@ -219,6 +219,7 @@ async def fleet_on(server: DevServer, folder: Path) -> AsyncIterator[Fleet]:
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.alone  # how far behind a status may be is a time
 @pytest.mark.parametrize(
     "rounds", [pytest.param(SHORT, marks=pytest.mark.robustness_ci), LONG], ids=["short", "long"]
 )

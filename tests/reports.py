@@ -1,13 +1,13 @@
-"""What tests have to say to whoever reads the log: printed at the end of the run.
+"""What tests report, from whichever process ran them, to the one that prints.
 
-A value goes into the report of its test (``record_property``), and so to the one process that
-prints, wherever the test ran.
+A value that a test has for whoever reads the log goes into its report (``record_property``), and
+is shown at the end of the run.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ import pytest
 from tests.robustness import report
 from tests.robustness.peers import table
 
-__all__ = ["MEASURED", "PEERS", "RECOVERY", "Summary"]
+__all__ = ["MEASURED", "PEERS", "RECOVERY", "Reports"]
 
 RECOVERY, PEERS, MEASURED = "time to recovery", "the same faults, other clients", "measured"
 
@@ -27,7 +27,7 @@ _LINES: dict[str, Callable[[Sequence[Any]], list[str]]] = {
 """How the values of a section are shown, in the order of the sections."""
 
 
-class Summary:
+class Reports:
     """Plugin of pytest: a section for each kind of value that any test recorded."""
 
     def __init__(self) -> None:
@@ -46,3 +46,21 @@ class Summary:
                 terminalreporter.section(name)
                 for line in lines(values):
                     terminalreporter.write_line(line)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_report_to_serializable(self) -> Generator[None, object, object]:
+        """Half a surrogate pair, in a log line or in an example that fails, can be sent."""
+        return _sendable((yield))
+
+
+def _sendable(value: object) -> object:
+    """The same, of text that can be encoded."""
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode("utf-8")
+        case dict():
+            return {name: _sendable(part) for name, part in value.items()}
+        case list() | tuple():
+            return type(value)(map(_sendable, value))
+        case _:
+            return value
