@@ -67,14 +67,18 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     config.stash[_TURNS].close()
 
 
+@pytest.hookimpl(optionalhook=True)  # -p no:xdist
 def pytest_xdist_auto_num_workers() -> int:
     """``-n auto``: one more than there are cores, for a test waits a third of its time."""
     return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those that run alone come last, so that nobody waits for them as long as there is work."""
-    items.sort(key=_is_alone)
+    """Those that run alone come first, all in one process: it waits only for what has just begun.
+
+    Later there would be something long to wait for, each time, and all the others would wait too.
+    """
+    items.sort(key=_is_alone, reverse=True)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # before the clock of pytest-timeout starts

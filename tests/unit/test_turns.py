@@ -29,9 +29,11 @@ class Worker:
     def leave(self) -> None:
         self._pool.submit(self._turn.__exit__, None, None, None).result(LIMIT_S)
 
+    def close(self) -> None:
+        self._turns.close()
+
     def end(self) -> None:
         self._pool.shutdown()
-        self._turns.close()
 
 
 @pytest.fixture
@@ -40,6 +42,8 @@ def workers(tmp_path: Path) -> Iterator[list[Worker]]:
     (tmp_path / "data").mkdir()
     workers = [Worker(tmp_path) for _ in range(3)]
     yield workers
+    for worker in workers:
+        worker.close()  # what a test that failed still holds, others wait for
     for worker in workers:
         worker.end()
 
