@@ -37,8 +37,8 @@ demo-secure: $(READY) ## TLS, least privilege in etcd, tokens and roles: docs/se
 up: $(READY) ## the whole system on this machine, until Ctrl-C; data stay (UP_ARGS='--data DIR --group FILE')
 	@$(BIN)/flowctl up $(UP_ARGS)
 
-test: $(READY) $(PEERS_READY) ## run the tests (PYTEST_ARGS='-k name -x'; ETCD=container for Docker)
-	$(BIN)/pytest $(PYTEST_ARGS)
+test: $(READY) $(PEERS_READY) ## run the tests (PYTEST_ARGS='-k name -x', -n0 for one process; ETCD=container for Docker)
+	$(BIN)/pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
 test-matrix: $(READY) ## the contract suite on etcd 3.4, 3.5.1 and the newest
 	@VENV=$(VENV) tools/test-matrix $(PYTEST_ARGS)

@@ -11,8 +11,9 @@ import inspect
 import os
 import secrets
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,8 @@ from kvconfig.devserver import (
 )
 from tests.certificates import Authority
 from tests.privileges import Place
+from tests.reports import MEASURED, Reports
+from tests.turns import Turns
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -39,20 +42,54 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # rounds. It is spent only where something is pending.
 _LEAK_GRACE_S = 0.2
 
+_TURNS = pytest.StashKey[Turns]()
+
 
 # How long one example takes is the machine's affair; pytest-timeout ends what hangs.
 settings.register_profile("kvconfig", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("kvconfig")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """What this machine's user has configured for ``flowctl`` is none of a test's business.
 
     A shell that runs us in the background ignores Ctrl-C for us, and for all that we start.
     """
+    config.pluginmanager.register(Reports())
+    config.stash[_TURNS] = Turns(REPOSITORY / "tests")
     os.environ["XDG_CONFIG_HOME"] = os.devnull
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Of what was opened."""
+    config.stash[_TURNS].close()
+
+
+@pytest.hookimpl(optionalhook=True)  # -p no:xdist
+def pytest_xdist_auto_num_workers() -> int:
+    """``-n auto``: one more than there are cores, for a test waits a third of its time."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that run alone come first, all in one process: it waits only for what has just begun.
+
+    Later there would be something long to wait for, each time, and all the others would wait too.
+    """
+    items.sort(key=_is_alone, reverse=True)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # before the clock of pytest-timeout starts
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Each test, with its fixtures, when it is its turn."""
+    with item.config.stash[_TURNS].take(alone=_is_alone(item)):
+        return (yield)
+
+
+def _is_alone(item: pytest.Item) -> bool:
+    return item.get_closest_marker("alone") is not None
 
 
 def pytest_report_header() -> list[str]:
@@ -171,6 +208,12 @@ def shared_data() -> Path:
         required = os.environ.get("REQUIRE_SHARED") == "1"
         _absent(f"no shared data at {path} (SHARED_DATA names another place)", required=required)
     return path
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """``tell("12 of 12")``: a line for whoever reads the log, at the end of the run."""
+    return partial(record_property, MEASURED)
 
 
 @pytest.fixture

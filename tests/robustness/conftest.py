@@ -1,4 +1,4 @@
-"""Clusters to be hurt, and the table of how long it took.
+"""Clusters to be hurt, and what goes into the tables of how it went.
 
 All of it is marked ``robustness`` and left out of a plain ``pytest``. With ``REQUIRE_ROBUSTNESS=1``
 what cannot run here fails instead of being skipped.
@@ -6,14 +6,16 @@ what cannot run here fails instead of being skipped.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from kvconfig.devserver import EtcdBinary, EtcdUnavailable, LocalCluster, find_etcd, show_version
 from kvconfig.devserver.finder import DURABLE_FROM
-from tests.robustness.report import table
+from tests.reports import PEERS, RECOVERY
+from tests.robustness import report
+from tests.robustness.peers import table
 from tests.robustness.required import absent
 
 
@@ -24,13 +26,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.robustness)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The times to recovery."""
-    lines = table()
-    if len(lines) > 1:
-        terminalreporter.section("time to recovery")
-        for line in lines:
-            terminalreporter.write_line(line)
+@pytest.fixture(autouse=True)
+def _rows(record_property: Callable[[str, object], None]) -> Iterator[None]:
+    """What a test puts into the tables is handed over when it is done."""
+    yield
+    for row in report.taken():
+        record_property(RECOVERY, row)
+    for scenario, cells in table.taken():
+        record_property(PEERS, [scenario, cells])
 
 
 @pytest.fixture(scope="session")

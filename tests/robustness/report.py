@@ -1,15 +1,17 @@
 """The table at the end of a run: how long each fault was felt.
 
-Rows are kept in this process, and appended to the file ``$ROBUSTNESS_ROWS`` where it is set: so a
-test that runs in a process of its own hands them to the one that prints.
+Rows are kept until their test is over, and appended to the file ``$ROBUSTNESS_ROWS`` where it is
+set: so what a test runs in a process of its own hands them to that test.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 ROWS_FILE = "ROBUSTNESS_ROWS"
 
@@ -31,12 +33,12 @@ class Row:
     lists: int = 0
 
 
-rows: list[Row] = []
+_rows: list[dict[str, Any]] = []
 
 
 def report(row: Row) -> None:
     """Keep a row for the table."""
-    rows.append(row)
+    _rows.append(asdict(row))
     if named := os.environ.get(ROWS_FILE):
         with Path(named).open("a") as file:
             file.write(json.dumps(asdict(row)) + "\n")
@@ -44,16 +46,23 @@ def report(row: Row) -> None:
 
 def take_over(path: Path) -> None:
     """Keep the rows that another process has written."""
-    rows.extend(Row(**json.loads(line)) for line in path.read_text().splitlines())
+    _rows.extend(map(json.loads, path.read_text().splitlines()))
 
 
-def table() -> list[str]:
+def taken() -> list[dict[str, Any]]:
+    """The rows since the last call, each as a JSON object."""
+    rows = _rows.copy()
+    _rows.clear()
+    return rows
+
+
+def table(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """The rows as lines of text."""
     head = (
         f"{'scenario':<44} {'since':<12} {'cache':>7} {'write':>7} {'slowest':>7}"
         f" {'done':>6} {'refused':>7} {'unknown':>7} {'lists':>5}"
     )
-    return [head, *map(_line, rows)]
+    return [head, *(_line(Row(**row)) for row in rows)]
 
 
 def _line(row: Row) -> str:

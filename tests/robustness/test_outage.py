@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -48,7 +49,7 @@ async def _runs(instance: Instance, probe: Probe, wanted: dict[str, int]) -> Non
 
 @pytest.mark.robustness_ci
 async def test_kill_9_of_the_only_member_under_running_processors(
-    robust_binary: EtcdBinary, capsys: pytest.CaptureFixture[str]
+    robust_binary: EtcdBinary, tell: Callable[[str], None]
 ) -> None:
     """What was changed before, refused during and made after is reflected exactly.
 
@@ -91,8 +92,7 @@ async def test_kill_9_of_the_only_member_under_running_processors(
         recovered_s = clock() - up
         assert dict(probe.stops) == {"f0": 1, "f1": 1}, "only what was changed was stopped"
         assert not (await _settled(ours)).failed
-    with capsys.disabled():
-        print(f"\nkill -9 of the only member: as desired {recovered_s:.2f} s after it was back")
+    tell(f"kill -9 of the only member: as desired {recovered_s:.2f} s after it was back")
 
 
 async def _acknowledged(desk: Desk, name: str, n: int) -> None:

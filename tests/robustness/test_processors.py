@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -226,11 +226,12 @@ def check_told(probe: Light, heard: Heard, own: Sequence[Told]) -> None:
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.alone  # 50 processors in one process, at a pace: they take what there is
 @pytest.mark.parametrize(
     "seconds", [pytest.param(10, marks=pytest.mark.robustness_ci), 60], ids=["10s", "60s"]
 )
 async def test_many_processors_and_flows_while_etcd_is_killed_twice(
-    robust_binary: EtcdBinary, seconds: int, capsys: pytest.CaptureFixture[str]
+    robust_binary: EtcdBinary, seconds: int, tell: Callable[[str], None]
 ) -> None:
     """Each processor comes to run exactly what etcd has for it, and says so; none of them ever
     heard of anything but its own keys, and of each change of those at most once."""
@@ -279,8 +280,7 @@ async def test_many_processors_and_flows_while_etcd_is_killed_twice(
             lists=max(lists),
         )
     )
-    with capsys.disabled():
-        print(
-            f"\n{seconds} s, {len(IDS)} processors, {office.most} flows: {dict(office.counts)}; "
-            f"{changes} changes, {events} heard; as desired after {converged_s:.2f} s"
-        )
+    tell(
+        f"{seconds} s, {len(IDS)} processors, {office.most} flows: {dict(office.counts)}; "
+        f"{changes} changes, {events} heard; as desired after {converged_s:.2f} s"
+    )

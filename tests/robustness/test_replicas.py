@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 from collections import Counter
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from random import Random
 
@@ -118,11 +119,12 @@ class Storm:
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.alone  # so many are to be done, and killed, in so many seconds
 @pytest.mark.parametrize(
     "seconds", [pytest.param(12, marks=pytest.mark.robustness_ci), 60], ids=["12s", "60s"]
 )
 async def test_replicas_are_killed_under_many_operators(
-    cluster: LocalCluster, seconds: int, capsys: pytest.CaptureFixture[str]
+    cluster: LocalCluster, seconds: int, tell: Callable[[str], None]
 ) -> None:
     """No invariant breaks; what is acknowledged is there, what is refused is not, and what is
     unknown can be found out. One etcd member is killed too, and comes back."""
@@ -165,8 +167,7 @@ async def test_replicas_are_killed_under_many_operators(
         assert not [one for one in anomalies if one.severity == "error"]
         for type_ in ("active-flow", "flow-ref", "blueprint-use", "flow"):
             assert not (await list_all(store, space.type_range(type_))).items
-    with capsys.disabled():
-        print(f"\n{seconds} s, {REPLICAS} replicas, {CLIENTS} clients: {dict(storm.counts)}")
+    tell(f"{seconds} s, {REPLICAS} replicas, {CLIENTS} clients: {dict(storm.counts)}")
     assert storm.counts["done"] > 5 * seconds
     assert storm.counts["killed"] >= seconds // KILL_EVERY_S - 1
 

@@ -7,7 +7,7 @@ import math
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import chain, count
@@ -219,6 +219,7 @@ async def fleet_on(server: DevServer, folder: Path) -> AsyncIterator[Fleet]:
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.alone  # how far behind a status may be is a time
 @pytest.mark.parametrize(
     "rounds", [pytest.param(SHORT, marks=pytest.mark.robustness_ci), LONG], ids=["short", "long"]
 )
@@ -227,7 +228,7 @@ async def test_rolling_restart(
     rounds: tuple[Round, ...],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    tell: Callable[[str], None],
 ) -> None:
     """No variant is ever left without an instance; no status stays wrong for longer than a lease
     lasts, and of an instance that lives for longer than it takes to write one."""
@@ -266,12 +267,11 @@ async def test_rolling_restart(
     checked = check_running(operator, pasts, now_s)
     assert checked > FLOWS / 2
     assert operator.failing
-    with capsys.disabled():
-        print(
-            f"\n{len(fleet.lives)} processes, {checked} variants that ran all the time; of "
-            f"{len(listener.claims)} statuses those of living ones were {living_s:.2f} s behind at "
-            f"most, of killed ones {killed_s:.2f} s"
-        )
+    tell(
+        f"{len(fleet.lives)} processes, {checked} variants that ran all the time; of "
+        f"{len(listener.claims)} statuses those of living ones were {living_s:.2f} s behind at "
+        f"most, of killed ones {killed_s:.2f} s"
+    )
 
 
 @pytest.mark.robustness_ci

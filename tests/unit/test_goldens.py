@@ -10,7 +10,7 @@ allow. Those are refused here, and made from a type that allows it as well.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +119,7 @@ def test_values_that_trustgraph_does_not_check_are_refused(shared_data: Path) ->
     assert refused == REFUSED
 
 
-def test_trustgraph_goldens(shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_trustgraph_goldens(shared_data: Path, tell: Callable[[str], None]) -> None:
     """What TrustGraph writes for its own blueprints, we write, in variants and in records."""
     counts = {}
     for name, golden, source in shared_goldens(shared_data):
@@ -127,11 +127,10 @@ def test_trustgraph_goldens(shared_data: Path, capsys: pytest.CaptureFixture[str
             widen(golden, source)
         rendered, record = make_flow(golden, source)
         counts[name] = compare(golden, rendered, record)
-    with capsys.disabled():
-        print(
-            f"\ngoldens: {len(counts)} flows of TrustGraph, {sum(counts.values())} variants equal, "
-            f"{len(RECORD_FIELDS)} record fields each"
-        )
+    tell(
+        f"goldens: {len(counts)} flows of TrustGraph, {sum(counts.values())} variants equal, "
+        f"{len(RECORD_FIELDS)} record fields each"
+    )
     assert counts
     assert all(counts.values())
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 from tests.robustness.peers.columns import COLUMNS
 
-__all__ = ["NOT_INSTALLED", "add", "lines"]
+__all__ = ["NOT_INSTALLED", "Row", "add", "lines", "taken"]
+
+Row: TypeAlias = tuple[str, dict[str, str]]
+"""The scenario, and what became of each client in it, by name."""
 
 NOT_INSTALLED = "not installed"
 
@@ -17,22 +21,27 @@ silent, misses k of n: it was told nothing, and does not have k of the n keys th
 ends, says so: its user was told. ends; again: he was, and watched again with the same client.\
 """
 
-_rows: dict[str, Mapping[str, str]] = {}
+_rows: list[Row] = []
 
 
 def add(scenario: str, cells: Mapping[str, str]) -> None:
     """Keep a row."""
-    _rows[scenario] = cells
+    _rows.append((scenario, dict(cells)))
 
 
-def lines() -> list[str]:
-    """The rows so far as lines of text; none where there are none."""
-    if not _rows:
-        return []
-    rows = [["scenario", *(column.title for column in COLUMNS)]]
-    for scenario, cells in _rows.items():
-        rows.append([scenario, *(cells.get(column.name, NOT_INSTALLED) for column in COLUMNS)])
-    return [*_aligned(rows), *LEGEND.splitlines()]
+def taken() -> list[Row]:
+    """The rows since the last call."""
+    rows = _rows.copy()
+    _rows.clear()
+    return rows
+
+
+def lines(rows: Iterable[Row]) -> list[str]:
+    """The rows as lines of text."""
+    cells = [["scenario", *(column.title for column in COLUMNS)]]
+    for scenario, found in rows:
+        cells.append([scenario, *(found.get(column.name, NOT_INSTALLED) for column in COLUMNS)])
+    return [*_aligned(cells), *LEGEND.splitlines()]
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
