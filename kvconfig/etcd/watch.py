@@ -16,6 +16,7 @@ from contextvars import copy_context
 from typing import Any, NoReturn
 
 import grpc.aio
+import tenacity
 
 from kvconfig.errors import (
     AuthenticationFailed,
@@ -310,6 +311,12 @@ class WatchHub:
         for stream in tuple(self._streams):
             await self._drop(stream)
 
+    @tenacity.retry(
+        retry=tenacity.retry_if_exception_type(RightsChanged),
+        stop=tenacity.stop_after_attempt(5),
+        wait=tenacity.wait_random_exponential(multiplier=0.05, max=1.0),
+        reraise=True,
+    )
     async def _create(self, range_: Range, start: Revision) -> tuple[_Stream, _Watcher]:
         """A confirmed watch. A refusal may mean that the stream's token is old: then once more."""
         for last in (False, True):

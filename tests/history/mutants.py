@@ -322,8 +322,8 @@ ETCD = (
                 "retry=tenacity.retry_if_exception_type((Unavailable, OutcomeUnknown))",
             ),
             (
-                "        except Unavailable:\n            return await _RETRY",
-                "        except (Unavailable, OutcomeUnknown):\n            return await _RETRY",
+                "except Unavailable:\n            return await self._retry",
+                "except (Unavailable, OutcomeUnknown):\n            return await self._retry",
             ),
         ),
         rules=("exactly-once",),

@@ -11,7 +11,7 @@ from tests.privileges import Place
 
 MOST_ROOTS = 40
 AT_WORK = 8
-REFUSED = 20
+REFUSED = 5
 """So often, then it is enough."""
 
 
