@@ -21,14 +21,14 @@ from flowsvc.plain import (
     plain_in_definition,
     texts_of,
 )
+from flowsvc.plan.core import After
 from flowsvc.plan.secret import Secrets
 from kvconfig.codec import encode, parse_json
 from kvconfig.errors import InvalidValue
 from kvconfig.records import FlowRecord, VariantRecord
-from kvconfig.txn import Compare, Put, Txn
+from kvconfig.txn import Compare, Operation, Put, Txn
 
 __all__ = [
-    "After",
     "SecretsOf",
     "after_of",
     "masked_definitions",
@@ -39,17 +39,6 @@ __all__ = [
 ]
 
 SecretsOf: TypeAlias = Callable[[str], Secrets]
-
-
-class After(msgspec.Struct, frozen=True):
-    """``after`` in the history of a flow, as far as it is needed here."""
-
-    record: FlowRecord
-    variants: dict[str, VariantRecord] = {}
-
-    def values(self) -> dict[str, VariantRecord]:
-        """The variants that stood, or that were kept while it was paused."""
-        return self.variants if self.record.paused is None else self.record.paused
 
 
 def texts_in_flow(
@@ -124,18 +113,14 @@ def masked_txn(txn: Txn, texts: frozenset[str]) -> Txn:
             return each
         return msgspec.structs.replace(each, value=_masked_value(value, texts))
 
-    return Txn(
-        tuple(compare(each) for each in txn.compares),
-        tuple(
-            masked_txn(op, texts)
-            if isinstance(op, Txn)
-            else msgspec.structs.replace(op, value=_masked_value(op.value, texts))
-            if isinstance(op, Put)
-            else op
-            for op in txn.then
-        ),
-        txn.otherwise,
-    )
+    def operation(each: Operation) -> Operation:
+        if isinstance(each, Txn):
+            return masked_txn(each, texts)
+        if isinstance(each, Put):
+            return msgspec.structs.replace(each, value=_masked_value(each.value, texts))
+        return each
+
+    return Txn(tuple(map(compare, txn.compares)), tuple(map(operation, txn.then)), txn.otherwise)
 
 
 def _masked_value(value: bytes, texts: frozenset[str]) -> bytes:

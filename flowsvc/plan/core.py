@@ -12,12 +12,13 @@ from flowsvc.view import View
 from kvconfig.codec import encode, encode_parts
 from kvconfig.errors import TooManyOperations
 from kvconfig.model import Revision
-from kvconfig.records import HistoryRecord, decode_history
+from kvconfig.records import FlowRecord, HistoryRecord, VariantRecord, decode_history
 from kvconfig.txn import Guarded, Read, Txn, assemble
 
 __all__ = [
     "ABANDONED",
     "NONE",
+    "After",
     "Operation",
     "Plan",
     "Repeated",
@@ -63,6 +64,17 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     def _record(self, action: str, after: object) -> HistoryRecord:
         by, why = self.actor.by, self.actor.why
         return HistoryRecord(action=action, by=by, at=self.at, why=why, after=after)
+
+
+class After(msgspec.Struct, frozen=True):
+    """``after`` in the history of a flow, as :meth:`Operation.flow_entry` has written it."""
+
+    record: FlowRecord
+    variants: dict[str, VariantRecord] = {}
+
+    def values(self) -> dict[str, VariantRecord]:
+        """The variants that stood, or that were kept while it was paused."""
+        return self.variants if self.record.paused is None else self.record.paused
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

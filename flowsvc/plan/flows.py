@@ -22,6 +22,7 @@ from flowsvc.model import (
 )
 from flowsvc.plan.core import (
     NONE,
+    After,
     Operation,
     Plan,
     Repeated,
@@ -39,7 +40,7 @@ from flowsvc.view import View
 from kvconfig.codec import encode
 from kvconfig.errors import InvalidName, show_key
 from kvconfig.keyspace import VariantName
-from kvconfig.records import FlowRecord, FlowVariants, VariantRecord
+from kvconfig.records import FlowRecord, FlowVariants
 from kvconfig.txn import (
     MAX_OPERATIONS,
     Compare,
@@ -292,7 +293,7 @@ def _recorded(request: RollBackFlow, operation: Operation, view: View) -> Made:
     if entry.after is None:
         raise WrongState(request.flow, state="stopped in that entry", cure="stop it instead")
     try:
-        after = msgspec.convert(entry.after, _After)
+        after = msgspec.convert(entry.after, After)
         values = {VariantName.parse(name): value for name, value in after.values().items()}
         variants = Variants.of(after.record.variants, values)
     except (msgspec.ValidationError, InvalidName, KeyError) as error:
@@ -300,16 +301,6 @@ def _recorded(request: RollBackFlow, operation: Operation, view: View) -> Made:
         raise FlowDamaged(request.flow, key=show_key(key), reason=reason) from error
     record = msgspec.structs.replace(after.record, op=operation.op)
     return Made(record=record, variants=variants)
-
-
-class _After(msgspec.Struct, frozen=True):
-    """``after`` in the history of a flow."""
-
-    record: FlowRecord
-    variants: dict[str, VariantRecord] = {}
-
-    def values(self) -> dict[str, VariantRecord]:
-        return self.variants if self.record.paused is None else self.record.paused
 
 
 _NOT_RECORDED = Finding(
