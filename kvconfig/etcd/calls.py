@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, TypeVar
 
 import grpc.aio
+import tenacity
 from google.protobuf.message import Message
 
 from kvconfig.etcd.auth import Metadata
 
-__all__ = ["Ask", "Response", "unary"]
+__all__ = ["Ask", "Response", "again", "unary"]
 
 Response = TypeVar("Response", bound=Message)
 
@@ -32,3 +34,14 @@ def unary(
         return await stub(request, timeout=timeout_s, metadata=metadata)
 
     return ask
+
+
+def again(refused: type[Exception], *, within_s: float = math.inf) -> tenacity.AsyncRetrying:
+    """How etcd is asked again where it has ``refused`` and done nothing: five times at the most,
+    and only as long as the next time begins ``within_s``."""
+    return tenacity.AsyncRetrying(
+        retry=tenacity.retry_if_exception_type(refused),
+        stop=tenacity.stop_after_attempt(5) | tenacity.stop_before_delay(within_s),
+        wait=tenacity.wait_random_exponential(multiplier=0.05, max=1.0),
+        reraise=True,
+    )

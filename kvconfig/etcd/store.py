@@ -10,7 +10,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 
 import grpc.aio
-import tenacity
 from google.protobuf.message import Message
 
 from kvconfig.errors import (
@@ -25,7 +24,7 @@ from kvconfig.errors import (
 from kvconfig.etcd import rpc_pb2 as pb
 from kvconfig.etcd.access import Access
 from kvconfig.etcd.auth import Metadata, Tokens
-from kvconfig.etcd.calls import Ask, Response, unary
+from kvconfig.etcd.calls import Ask, Response, again, unary
 from kvconfig.etcd.endpoints import MAX_RESPONSE_BYTES, Endpoints
 from kvconfig.etcd.messages import commit_of, key_value, member_of, range_request
 from kvconfig.etcd.server import Member, advise, parse_version
@@ -50,19 +49,6 @@ CAREFUL_PAGE_SIZE = MAX_RESPONSE_BYTES // (3 * 2**19)
 
 _HAS_LEADER = (("hasleader", "true"),)
 """etcd then ends a watch on a member that has lost its leader, instead of falling silent."""
-
-
-def _retrying(timeout_s: float) -> tenacity.AsyncRetrying:
-    """How a call that changed nothing is tried again, over all endpoints, after a first attempt.
-
-    Where two members are silent there is time for a third.
-    """
-    return tenacity.AsyncRetrying(
-        retry=tenacity.retry_if_exception_type(Unavailable),
-        stop=tenacity.stop_after_attempt(5) | tenacity.stop_before_delay(2 * timeout_s),
-        wait=tenacity.wait_random_exponential(multiplier=0.05, max=1.0),
-        reraise=True,
-    )
 
 
 @asynccontextmanager
@@ -104,7 +90,8 @@ class EtcdStore:
         self._endpoints = Endpoints(access)
         self._tokens = Tokens(access.user, self._authenticate)
         self._timeout_s = timeout_s
-        self._retry = _retrying(timeout_s)
+        # After a first attempt: where two members are silent there is time for a third.
+        self._again = again(Unavailable, within_s=2 * timeout_s)
         self._page_size = page_size
         self._hub = WatchHub(
             self._open_watch, self._endpoints.failed, self._tokens, silence_s=silence_s
@@ -220,7 +207,7 @@ class EtcdStore:
         async def ask_without_token() -> pb.AuthenticateResponse:
             return await self._once("Auth/Authenticate", ask, Call(), ())
 
-        return (await self._retry(ask_without_token)).token
+        return (await self._again(ask_without_token)).token
 
     async def _unary(
         self, method: str, request: Message | bytes, response: type[Response], call: Call
@@ -232,7 +219,7 @@ class EtcdStore:
         try:
             return await self._with_token(method, ask, call)
         except Unavailable:
-            return await self._retry(self._with_token, method, ask, call)
+            return await self._again(self._with_token, method, ask, call)
 
     async def _with_token(self, method: str, ask: Ask[Response], call: Call) -> Response:
         """Ask; once more with a new token where the old one is not accepted any more."""

@@ -16,7 +16,6 @@ from contextvars import copy_context
 from typing import Any, NoReturn
 
 import grpc.aio
-import tenacity
 
 from kvconfig.errors import (
     AuthenticationFailed,
@@ -28,6 +27,7 @@ from kvconfig.errors import (
 )
 from kvconfig.etcd import rpc_pb2 as pb
 from kvconfig.etcd.auth import Metadata, Tokens
+from kvconfig.etcd.calls import again
 from kvconfig.etcd.messages import batches_of
 from kvconfig.etcd.status import Call, RightsChanged, from_cancel_reason, from_status
 from kvconfig.keys import Range
@@ -311,12 +311,7 @@ class WatchHub:
         for stream in tuple(self._streams):
             await self._drop(stream)
 
-    @tenacity.retry(
-        retry=tenacity.retry_if_exception_type(RightsChanged),
-        stop=tenacity.stop_after_attempt(5),
-        wait=tenacity.wait_random_exponential(multiplier=0.05, max=1.0),
-        reraise=True,
-    )
+    @again(RightsChanged).wraps
     async def _create(self, range_: Range, start: Revision) -> tuple[_Stream, _Watcher]:
         """A confirmed watch. A refusal may mean that the stream's token is old: then once more."""
         for last in (False, True):

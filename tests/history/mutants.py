@@ -317,13 +317,10 @@ ETCD = (
         name="a write whose reply was lost is sent again",
         module="kvconfig.etcd.store",
         changes=(
+            ("again(Unavailable,", "again((Unavailable, OutcomeUnknown),"),
             (
-                "retry=tenacity.retry_if_exception_type(Unavailable)",
-                "retry=tenacity.retry_if_exception_type((Unavailable, OutcomeUnknown))",
-            ),
-            (
-                "except Unavailable:\n            return await self._retry",
-                "except (Unavailable, OutcomeUnknown):\n            return await self._retry",
+                "except Unavailable:\n            return await self._again",
+                "except (Unavailable, OutcomeUnknown):\n            return await self._again",
             ),
         ),
         rules=("exactly-once",),
