@@ -40,6 +40,20 @@ async def forever(on_end: Callable[[], None] = lambda: None) -> None:
         on_end()
 
 
+def never_entered(left: list[str]) -> Open:
+    """Waits for ever; notes that it was left."""
+
+    @asynccontextmanager
+    async def open_(_: Variant, tasks: Tasks) -> AsyncIterator[None]:
+        try:
+            await asyncio.Event().wait()
+            yield
+        finally:
+            left.append("cleaned up")
+
+    return open_
+
+
 async def fail() -> None:
     raise Boom
 
@@ -181,16 +195,7 @@ async def test_what_ignores_being_cancelled_has_not_ended(
 async def test_a_start_that_hangs_is_cut_off() -> None:
     """It is cancelled at its deadline, and cleans up."""
     left: list[str] = []
-
-    @asynccontextmanager
-    async def open_(_: Variant, tasks: Tasks) -> AsyncIterator[None]:
-        try:
-            await asyncio.Event().wait()
-            yield
-        finally:
-            left.append("cleaned up")
-
-    variant, _ = running(open_)
+    variant, _ = running(never_entered(left))
     variant.start()
     with pytest.raises(StartTimeout):
         await variant.started(0.01)
@@ -202,16 +207,7 @@ async def test_a_start_that_hangs_is_cut_off() -> None:
 async def test_a_stop_breaks_off_what_is_being_entered(turns: int) -> None:
     """It does not wait for a start that may never come to its end."""
     left: list[str] = []
-
-    @asynccontextmanager
-    async def open_(_: Variant, tasks: Tasks) -> AsyncIterator[None]:
-        try:
-            await asyncio.Event().wait()
-            yield
-        finally:
-            left.append("cleaned up")
-
-    variant, _ = running(open_)
+    variant, _ = running(never_entered(left))
     variant.start()
     for _ in range(turns):
         await asyncio.sleep(0)
